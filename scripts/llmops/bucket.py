@@ -1,0 +1,78 @@
+"""The project's bucket: objects by name, read and written by google-cloud-storage."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from llmops.config import Environment
+from llmops.errors import MachineryError
+
+if TYPE_CHECKING:
+    from google.cloud.storage import Bucket as GoogleBucket
+
+_TIMEOUT_SECONDS = 30.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bucket:
+    """An environment's bucket. Threads may share it."""
+
+    url: str
+    """`gs://name`."""
+    _google: "GoogleBucket"
+
+    def read(self, name: str) -> bytes | None:
+        """The object's content, or None when there is no such object.
+
+        Raises MachineryError when the bucket cannot be reached.
+        """
+        from google.api_core.exceptions import GoogleAPIError, NotFound  # noqa: PLC0415
+
+        try:
+            return self._google.blob(name).download_as_bytes(timeout=_TIMEOUT_SECONDS)
+        except NotFound:
+            return None
+        except (GoogleAPIError, OSError) as error:
+            raise self._failed("read", name, error) from None
+
+    def write(self, name: str, content: bytes) -> None:
+        """Writes the object, whole or not at all.
+
+        Raises MachineryError when the bucket cannot be reached.
+        """
+        from google.api_core.exceptions import GoogleAPIError  # noqa: PLC0415
+
+        try:
+            self._google.blob(name).upload_from_string(content, timeout=_TIMEOUT_SECONDS)
+        except (GoogleAPIError, OSError) as error:
+            raise self._failed("write", name, error) from None
+
+    def _failed(self, verb: str, name: str, error: Exception) -> MachineryError:
+        fix = "check the network and your rights on the bucket; locally: llmops local status"
+        return MachineryError(f"cannot {verb} {self.url}/{name}: {error}", fix=fix)
+
+
+def connect(environment: Environment, connections: int = 16) -> Bucket:
+    """The environment's bucket, for as many threads at once as `connections`.
+
+    Raises MachineryError when nobody is signed in.
+    """
+    from google.auth.credentials import AnonymousCredentials  # noqa: PLC0415
+    from google.auth.exceptions import GoogleAuthError  # noqa: PLC0415
+    from google.cloud import storage  # noqa: PLC0415
+    from requests.adapters import HTTPAdapter  # noqa: PLC0415
+
+    address = environment.endpoints.storage
+    try:
+        client = storage.Client(
+            project=environment.project,
+            credentials=AnonymousCredentials() if address else None,  # type: ignore[no-untyped-call]
+            client_options={"api_endpoint": address} if address else None,
+        )
+    except GoogleAuthError as error:
+        fix = "gcloud auth application-default login, or use --env local"
+        raise MachineryError(f"not signed in to Google Cloud: {error}", fix=fix) from None
+    adapter = HTTPAdapter(pool_connections=connections, pool_maxsize=connections)
+    for scheme in ("https://", "http://"):
+        client._http.mount(scheme, adapter)  # noqa: SLF001 - the client has no public door for it
+    name = environment.bucket.removeprefix("gs://")
+    return Bucket(url=environment.bucket, _google=client.bucket(name))

@@ -1,0 +1,232 @@
+"""Where things run: llmops.yaml and the process environment, read once and handed on as values.
+
+This is the only module that reads the process environment.
+"""
+
+import difflib
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field, StringConstraints, model_validator
+
+from llmops import git, yamlfile
+from llmops.errors import UserError
+from llmops.yamlfile import Number, Written
+
+SETTINGS_FILE = "llmops.yaml"
+ENDPOINTS_FILE = "local/endpoints.json"
+
+BucketUrl = Annotated[str, StringConstraints(pattern=r"^gs://[a-z0-9][a-z0-9._-]{1,220}[a-z0-9]$")]
+
+
+class Price(Written):
+    """US dollars for a million tokens."""
+
+    input: Annotated[Number, Field(ge=0)]
+    output: Annotated[Number, Field(ge=0)]
+
+    def of(self, *, input_tokens: float, output_tokens: float) -> float:
+        """US dollars for that many tokens."""
+        return (self.input * input_tokens + self.output * output_tokens) / 1e6
+
+
+class EnvironmentSettings(Written):
+    """One entry under `environments:`."""
+
+    local: bool = False
+    project: Annotated[str, StringConstraints(min_length=1)]
+    region: Annotated[str, StringConstraints(min_length=1)]
+    bucket: BucketUrl
+
+
+class Settings(Written):
+    """llmops.yaml."""
+
+    default: str
+    environments: dict[str, EnvironmentSettings]
+    prices: dict[str, Price] = {}
+
+    @model_validator(mode="after")
+    def _default_exists(self) -> "Settings":
+        if self.default not in self.environments:
+            known = ", ".join(self.environments)
+            raise ValueError(
+                f"default: there is no environment {self.default!r}; there are: {known}"
+            )
+        return self
+
+
+@dataclass(frozen=True, kw_only=True)
+class Endpoints:
+    """The addresses of the services; None means the cloud's own address."""
+
+    storage: str | None = None
+    vertex: str | None = None
+    github: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Environment:
+    """One environment, with the addresses that its clients use."""
+
+    name: str
+    local: bool
+    project: str
+    region: str
+    bucket: str
+    endpoints: Endpoints
+
+
+@dataclass(frozen=True, kw_only=True)
+class GitHub:
+    """What a workflow run knows of itself; the empty string where it is not one."""
+
+    api_url: str
+    server_url: str
+    token: str
+    repository: str
+    """`owner/name`."""
+    event_path: str
+    summary_path: str
+    run_id: str
+
+    @property
+    def run_url(self) -> str:
+        """The page of this workflow run, or the empty string."""
+        if not (self.server_url and self.repository and self.run_id):
+            return ""
+        return f"{self.server_url}/{self.repository}/actions/runs/{self.run_id}"
+
+
+def repository_root() -> Path:
+    """The checkout that the command was started in. Raises UserError outside one."""
+    return git.toplevel(Path.cwd())
+
+
+def home(root: Path) -> Path:
+    """The folder for caches, runs and the local cloud's state: `$LLMOPS_HOME`, or `.llmops`."""
+    chosen = os.environ.get("LLMOPS_HOME")
+    return Path(chosen).resolve() if chosen else root / ".llmops"
+
+
+def settings(root: Path) -> Settings:
+    """llmops.yaml of the working tree. Raises UserError when it is missing or wrong."""
+    path = root / SETTINGS_FILE
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise UserError(
+            "there is no llmops.yaml, which says where things run",
+            path=SETTINGS_FILE,
+            fix="git checkout origin/main -- llmops.yaml",
+        ) from None
+    return yamlfile.parse(text, SETTINGS_FILE, Settings)
+
+
+def environment_name(declared: Settings, chosen: str | None) -> str:
+    """The environment that counts: the option, then `$LLMOPS_ENV`, then llmops.yaml's default.
+
+    Raises UserError for a name that llmops.yaml does not have.
+    """
+    name = chosen or os.environ.get("LLMOPS_ENV") or declared.default
+    if name not in declared.environments:
+        near = difflib.get_close_matches(name, declared.environments, n=1)
+        known = ", ".join(declared.environments)
+        hint = f"did you mean {near[0]!r}?" if near else f"there are: {known}"
+        raise UserError(
+            f"there is no environment {name!r}; {hint}",
+            path=SETTINGS_FILE,
+            fix=f"choose one of {known} with --env, or add it under `environments:`",
+        )
+    return name
+
+
+def environment(root: Path, chosen: str | None = None) -> Environment:
+    """The chosen environment with its addresses.
+
+    For a local one the addresses are those that `llmops local up` wrote. Raises UserError when
+    the local cloud was never started.
+    """
+    declared = settings(root)
+    name = environment_name(declared, chosen)
+    entry = declared.environments[name]
+    return Environment(
+        name=name,
+        local=entry.local,
+        project=entry.project,
+        region=entry.region,
+        bucket=entry.bucket,
+        endpoints=_local_endpoints(home(root)) if entry.local else Endpoints(),
+    )
+
+
+def _local_endpoints(state: Path) -> Endpoints:
+    try:
+        addresses = json.loads((state / ENDPOINTS_FILE).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UserError("the local cloud is not running", fix="llmops local up") from None
+    return Endpoints(**{key: addresses.get(key) for key in ("storage", "vertex", "github")})
+
+
+def github() -> GitHub:
+    """The workflow run that this process is part of, from the variables that GitHub sets."""
+    get = os.environ.get
+    return GitHub(
+        api_url=get("GITHUB_API_URL", "https://api.github.com"),
+        server_url=get("GITHUB_SERVER_URL", "https://github.com"),
+        token=get("GITHUB_TOKEN", "") or get("GH_TOKEN", ""),
+        repository=get("GITHUB_REPOSITORY", ""),
+        event_path=get("GITHUB_EVENT_PATH", ""),
+        summary_path=get("GITHUB_STEP_SUMMARY", ""),
+        run_id=get("GITHUB_RUN_ID", ""),
+    )
+
+
+def write_github_output(**outputs: bool) -> None:
+    """Hands values to the later jobs of a workflow; does nothing outside one."""
+    path = os.environ.get("GITHUB_OUTPUT")
+    if path:
+        with Path(path).open("a", encoding="utf-8") as file:
+            file.writelines(f"{name}={str(value).lower()}\n" for name, value in outputs.items())
+
+
+def is_local(root: Path, chosen: str | None) -> bool:
+    """Whether the chosen environment is a local one."""
+    declared = settings(root)
+    return declared.environments[environment_name(declared, chosen)].local
+
+
+def on_a_runner() -> bool:
+    """Whether this is a workflow run: no browser is opened and no bar is animated."""
+    return bool(os.environ.get("CI") or os.environ.get("GITHUB_ACTIONS"))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tools:
+    """The programs that a set-up checkout has: `make setup` put them there."""
+
+    node_modules: Path
+    promptfoo_home: Path
+    """promptfoo's own database: kept, since making it takes promptfoo seconds."""
+    inherited: Mapping[str, str] = field(repr=False, compare=False, hash=False)
+    """The process environment, for programs that are run."""
+
+
+def tools(root: Path) -> Tools:
+    """The tools of `$LLMOPS_TOOLS`, a checkout that is set up, or else of this checkout."""
+    chosen = os.environ.get("LLMOPS_TOOLS")
+    base = Path(chosen).resolve() if chosen else root
+    return Tools(
+        node_modules=base / "node_modules",
+        promptfoo_home=home(root) / "promptfoo",
+        inherited=dict(os.environ),
+    )
+
+
+def run_folder(root: Path) -> Path:
+    """Where the verbs leave plan, results, comparison and report for one another."""
+    return root / ".llmops" / "run"

@@ -1,0 +1,1 @@
+"""What both releases answered: cases, answers, scores, cached by content."""

@@ -1,0 +1,1 @@
+"""What a person reads: the comment, the page, the check."""

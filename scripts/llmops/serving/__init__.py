@@ -1,0 +1,1 @@
+"""How a release answers: the code that the evals call and the container runs."""

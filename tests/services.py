@@ -1,0 +1,76 @@
+"""Real servers on 127.0.0.1 that stand where a cloud would: a scripted model, a bucket."""
+
+import json
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+Reply = Callable[[str, str], str]
+"""System instruction and question -> answer."""
+
+
+@dataclass
+class ScriptedModel:
+    """Speaks generateContent; answers by a rule, so that a test knows what is right."""
+
+    reply: Reply
+    questions: list[str] = field(default_factory=list)
+    fail: Callable[[str], int | None] = lambda _question: None
+    """Question -> HTTP status to fail with, or None."""
+    delay_seconds: float = 0.0
+    url: str = ""
+
+    def generate(self, body: dict[str, Any]) -> tuple[int, dict[str, Any]]:
+        system = "".join(part["text"] for part in body.get("systemInstruction", {}).get("parts", []))
+        question = body["contents"][-1]["parts"][0]["text"]
+        time.sleep(self.delay_seconds)
+        status = self.fail(question)
+        self.questions.append(question)
+        if status:
+            return status, {"error": {"code": status, "message": "scripted", "status": "UNAVAILABLE"}}
+        text = self.reply(system, question)
+        return 200, {
+            "candidates": [
+                {"content": {"role": "model", "parts": [{"text": text}]}, "finishReason": "STOP"}
+            ],
+            "usageMetadata": {
+                "promptTokenCount": len(system + question) // 4,
+                "candidatesTokenCount": len(text) // 4,
+            },
+            "modelVersion": "scripted",
+        }
+
+
+@contextmanager
+def serve(model: ScriptedModel) -> Iterator[ScriptedModel]:
+    """The model behind a port of its own."""
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_POST(self) -> None:
+            body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+            status, reply = model.generate(body)
+            content = json.dumps(reply).encode()
+            self.send_response(status)
+            self.send_header("Content-Type", "application/json")
+            self.send_header("Content-Length", str(len(content)))
+            self.end_headers()
+            self.wfile.write(content)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server.daemon_threads = True
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    model.url = f"http://127.0.0.1:{server.server_address[1]}"
+    try:
+        yield model
+    finally:
+        server.shutdown()
+        server.server_close()
