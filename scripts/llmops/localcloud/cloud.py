@@ -1,0 +1,73 @@
+"""The local cloud as a whole: which services it has, where their state lies, what fills them."""
+
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from llmops import config
+from llmops.localcloud import seed, storage
+from llmops.localcloud.supervisor import Service, ServiceStatus, Supervisor
+
+
+def up(root: Path, progress: Callable[[str], None]) -> dict[str, str]:
+    """Starts what is not running and fills an empty bucket with the shipped data.
+
+    Returns service -> address, which it also writes where `llmops.config` reads it. Raises
+    MachineryError when a service does not start.
+    """
+    home = config.home(root)
+    addresses = _supervisor(home, config.tools(root).node_modules).up(progress)
+    path = home / config.ENDPOINTS_FILE
+    partial = path.with_suffix(".partial")
+    partial.write_text(json.dumps(addresses, indent=1), encoding="utf-8")
+    partial.replace(path)
+    for entry in config.settings(root).environments.values():
+        if entry.local:
+            storage.make_bucket(addresses["storage"], entry.bucket)
+    seed.fill_bucket(root, progress)
+    return addresses
+
+
+def down(root: Path) -> list[str]:
+    """Stops the services; returns the names of those that ran."""
+    home = config.home(root)
+    stopped = _supervisor(home, config.tools(root).node_modules).down()
+    (home / config.ENDPOINTS_FILE).unlink(missing_ok=True)
+    return stopped
+
+
+def status(root: Path) -> list[ServiceStatus]:
+    """How each service is."""
+    return _supervisor(config.home(root), config.tools(root).node_modules).status()
+
+
+def _supervisor(home: Path, node_modules: Path) -> Supervisor:
+    folder = home / "local"
+    python = sys.executable
+    # -P: the working directory, whatever it is, must not shadow a module.
+    module = [python, "-P", "-m"]
+    return Supervisor(
+        folder,
+        [
+            Service(
+                name="storage",
+                health="/_internal/healthcheck",
+                command=lambda port: storage.command(folder / "storage", port),
+            ),
+            Service(
+                name="vertex",
+                health="/healthz",
+                command=lambda port: [*module, "llmops.localcloud.vertex", "--port", str(port)],
+            ),
+            Service(
+                name="github",
+                health="/healthz",
+                command=lambda port: [
+                    *(*module, "llmops.localcloud.github", "--port", str(port)),
+                    *("--state", str(folder / "github")),
+                    *("--styles", str(node_modules / "github-markdown-css")),
+                ],
+            ),
+        ],
+    )

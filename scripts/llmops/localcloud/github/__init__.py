@@ -1,0 +1,1 @@
+"""GitHub on a laptop: pull requests, comments and checks, and the page on which a person sees them."""
