@@ -1,4 +1,4 @@
-"""The content behind a data pointer, read from DVC's cache by md5: no checkout of data/ is needed."""
+"""The content behind a data pointer, read from DVC's cache by md5: data/ itself is not needed."""
 
 import json
 from dataclasses import dataclass
@@ -59,7 +59,9 @@ class ObjectCache:
 
     def _broken(self, md5: str) -> MachineryError:
         path = self.path(md5)
-        return MachineryError(f"the cached object {path} is broken", fix=f"rm {path}; llmops data pull")
+        return MachineryError(
+            f"the cached object {path} is broken", fix=f"rm {path}; llmops data pull"
+        )
 
 
 def row_counts(pointer: Resource[DataPointer], cache: ObjectCache) -> dict[str, int] | None:

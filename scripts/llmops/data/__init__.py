@@ -1,0 +1,1 @@
+"""From source tables to the directory that a data pointer stands for."""
