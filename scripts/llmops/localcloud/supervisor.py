@@ -76,7 +76,8 @@ class Supervisor:
         with self._locked():
             started = {each.name: self._start(each) for each in self._services}
             for service in self._services:
-                self._wait(service, *started[service.name], progress)
+                entry, fresh = started[service.name]
+                self._wait(service, entry, progress, fresh=fresh)
             return {name: _url(entry.port) for name, (entry, _) in started.items()}
 
     def down(self) -> list[str]:
@@ -149,7 +150,7 @@ class Supervisor:
         raise self._did_not_start(service)
 
     def _wait(
-        self, service: Service, entry: Started, fresh: bool, progress: Callable[[str], None]
+        self, service: Service, entry: Started, progress: Callable[[str], None], *, fresh: bool
     ) -> None:
         began = time.monotonic()
         url = _url(entry.port)
@@ -166,7 +167,8 @@ class Supervisor:
 
     def _did_not_start(self, service: Service) -> MachineryError:
         tail = "\n    ".join(self._last_lines(service.name)) or "(its log is empty)"
-        message = f"the local {service.name} did not start; {self._log(service.name)} ends with:\n    {tail}"
+        log = self._log(service.name)
+        message = f"the local {service.name} did not start; {log} ends with:\n    {tail}"
         return MachineryError(message, fix="llmops local down; llmops local up")
 
     def _remembered(self, name: str) -> Started | None:
@@ -234,5 +236,3 @@ def _free_port(wished: int | None) -> int:
 
 def _url(port: int) -> str:
     return f"http://127.0.0.1:{port}"
-
-

@@ -1,1 +1,1 @@
-"""GitHub on a laptop: pull requests, comments and checks, and the page on which a person sees them."""
+"""GitHub on a laptop: pull requests, comments, checks, and the page that shows them."""

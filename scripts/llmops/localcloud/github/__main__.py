@@ -9,7 +9,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from llmops.localcloud.github.api import Api, Refusal
+from llmops.localcloud.github.api import Api, RefusalError
 from llmops.localcloud.github.pages import Pages
 from llmops.localcloud.github.store import Store
 
@@ -19,7 +19,7 @@ async def _healthy(_: Request) -> Response:
 
 
 async def _refuse(_: Request, refusal: Exception) -> Response:
-    if isinstance(refusal, Refusal):
+    if isinstance(refusal, RefusalError):
         return refusal.response
     return JSONResponse({"message": "Not Found"}, 404)
 
@@ -30,7 +30,7 @@ def make_app(state: Path, styles: Path) -> Starlette:
     health = Route("/healthz", _healthy)
     return Starlette(
         routes=[health, *Api(store).routes(), *Pages(store, styles).routes()],
-        exception_handlers={Refusal: _refuse, 404: _refuse},
+        exception_handlers={RefusalError: _refuse, 404: _refuse},
     )
 
 

@@ -24,7 +24,7 @@ _CONCLUSIONS = {
 _USER = {"login": "github-actions[bot]", "id": 41898282, "type": "Bot"}
 
 
-class Refusal(Exception):
+class RefusalError(Exception):
     """An answer that is an error, in GitHub's shape."""
 
     def __init__(self, status: int, message: str, *errors: Thing) -> None:
@@ -50,15 +50,14 @@ class Api:
             Route(_BASE + "/pulls/{number:int}/files", self._files),
             Route(_BASE + "/pulls/{number:int}/merge", self._merge, methods=["PUT"]),
             Route(_BASE + "/issues/{number:int}", self._issue),
-            Route(
-                _BASE + "/issues/{number:int}/comments", self._comments, methods=["GET", "POST"]
-            ),
+            Route(_BASE + "/issues/{number:int}/comments", self._comments, methods=["GET", "POST"]),
             Route(
                 _BASE + "/issues/comments/{id:int}",
                 self._comment,
                 methods=["GET", "PATCH", "DELETE"],
             ),
             Route(_BASE + "/statuses/{sha}", self._new_status, methods=["POST"]),
+            Route(_BASE + "/commits/{sha}", self._describe_commit),
             Route(_BASE + "/commits/{sha}/status", self._combined_status),
             Route(_BASE + "/check-runs", self._new_check, methods=["POST"]),
             Route(_BASE + "/check-runs/{id:int}", self._check, methods=["GET", "PATCH"]),
@@ -99,19 +98,19 @@ class Api:
             state = request.query_params.get("state", "open")
             found = [
                 self.describe_pull(request, name, git, pull)
-                for pull in reversed(self._store.list("pull", name))
+                for pull in reversed(self._store.all("pull", name))
                 if state in ("all", pull["state"])
             ]
             return _page(request, found)
         body = await self._written(request)
         for field in ("title", "head", "base"):
             if not body.get(field):
-                raise Refusal(422, "Validation Failed", _missing("PullRequest", field))
+                raise RefusalError(422, "Validation Failed", _missing("PullRequest", field))
         for field in ("head", "base"):
             if git.commit(body[field]) is None:
                 error = {"resource": "PullRequest", "field": field, "code": "invalid"}
-                raise Refusal(422, "Validation Failed", error)
-        number = len(self._store.list("pull", name)) + 1
+                raise RefusalError(422, "Validation Failed", error)
+        number = len(self._store.all("pull", name)) + 1
         pull = self._store.add(
             "pull",
             name,
@@ -133,7 +132,7 @@ class Api:
         pull = self._numbered(request, name)
         if request.method == "PATCH":
             body = await self._written(request)
-            allowed = {key: body[key] for key in ("title", "body", "state") if key in body}
+            allowed: Thing = {key: body[key] for key in ("title", "body", "state") if key in body}
             pull = self._store.change("pull", name, pull["id"], allowed) or pull
         return JSONResponse(self.describe_pull(request, name, git, pull))
 
@@ -148,12 +147,12 @@ class Api:
         pull = self._numbered(request, name)
         await self._written(request)
         if pull["merged"]:
-            raise Refusal(405, "Pull Request is not mergeable")
+            raise RefusalError(405, "Pull Request is not mergeable")
         base, head = sides(git, pull)
         message = f"Merge pull request #{pull['number']} from {pull['head']}\n\n{pull['title']}"
         commit = git.merge(pull["base"], head, message)
         if commit is None:
-            raise Refusal(405, "Pull Request is not mergeable")
+            raise RefusalError(405, "Pull Request is not mergeable")
         closed = {"merged": True, "state": "closed", "base_sha": base, "head_sha": head}
         self._store.change("pull", name, pull["id"], {**closed, "merge_commit_sha": commit})
         return JSONResponse({"sha": commit, "merged": True, "message": "Pull Request merged"})
@@ -196,7 +195,7 @@ class Api:
         pull = self._numbered(request, name)
         parent = str(pull["number"])
         if request.method == "GET":
-            found = self._store.list("comment", name, parent)
+            found = self._store.all("comment", name, parent)
             return _page(request, [self._describe_comment(request, name, each) for each in found])
         text = _comment_text(await self._written(request))
         comment = self._store.add("comment", name, parent, {"body": text, "number": parent})
@@ -207,7 +206,7 @@ class Api:
         id_ = request.path_params["id"]
         comment = self._store.get("comment", name, id_)
         if comment is None:
-            raise Refusal(404, "Not Found")
+            raise RefusalError(404, "Not Found")
         if request.method == "DELETE":
             self._signed(request)
             self._store.remove("comment", name, id_)
@@ -232,13 +231,20 @@ class Api:
 
     # --- statuses and checks
 
+    async def _describe_commit(self, request: Request) -> Response:
+        name, git = self._project(request)
+        sha = _commit(git, request.path_params["sha"])
+        message = git.git("log", "-1", "--format=%B", sha).strip()
+        url = _url(request, f"/repos/{name}/commits/{sha}")
+        return JSONResponse({"sha": sha, "url": url, "commit": {"message": message}})
+
     async def _new_status(self, request: Request) -> Response:
         name, git = self._project(request)
         body = await self._written(request)
         sha = _commit(git, request.path_params["sha"])
         if body.get("state") not in {"error", "failure", "pending", "success"}:
             error = {"resource": "Status", "field": "state", "code": "invalid"}
-            raise Refusal(422, "Validation Failed", error)
+            raise RefusalError(422, "Validation Failed", error)
         kept = {
             "state": body["state"],
             "context": body.get("context") or "default",
@@ -250,7 +256,7 @@ class Api:
     async def _combined_status(self, request: Request) -> Response:
         name, git = self._project(request)
         sha = _commit(git, request.path_params["sha"])
-        newest = {each["context"]: each for each in self._store.list("status", name, sha)}
+        newest = {each["context"]: each for each in self._store.all("status", name, sha)}
         states = {each["state"] for each in newest.values()}
         order = ("error", "failure", "pending")
         state = next((each for each in order if each in states), "success")
@@ -262,7 +268,7 @@ class Api:
         body = await self._written(request)
         for field in ("name", "head_sha"):
             if not body.get(field):
-                raise Refusal(422, "Validation Failed", _missing("CheckRun", field))
+                raise RefusalError(422, "Validation Failed", _missing("CheckRun", field))
         sha = _commit(git, body["head_sha"])
         made = self._store.add("check", name, sha, {"head_sha": sha, **_check_fields(body)})
         return JSONResponse(self.describe_check(request, name, made), 201)
@@ -272,7 +278,7 @@ class Api:
         id_ = request.path_params["id"]
         check = self._store.get("check", name, id_)
         if check is None:
-            raise Refusal(404, "Not Found")
+            raise RefusalError(404, "Not Found")
         if request.method == "PATCH":
             fields = _check_fields(await self._written(request))
             check = self._store.change("check", name, id_, fields) or check
@@ -284,7 +290,7 @@ class Api:
         wanted = request.query_params.get("check_name")
         found = [
             self.describe_check(request, name, each)
-            for each in self._store.list("check", name, sha)
+            for each in self._store.all("check", name, sha)
             if wanted in (None, each["name"])
         ]
         return JSONResponse({"total_count": len(found), "check_runs": found})
@@ -306,19 +312,19 @@ class Api:
         name = f"{request.path_params['owner']}/{request.path_params['name']}"
         git = self._store.repository(name)
         if git is None:
-            raise Refusal(404, "Not Found")
+            raise RefusalError(404, "Not Found")
         return name, git
 
     def _numbered(self, request: Request, name: str) -> Thing:
         number = request.path_params["number"]
-        for pull in self._store.list("pull", name):
+        for pull in self._store.all("pull", name):
             if pull["number"] == number:
                 return pull
-        raise Refusal(404, "Not Found")
+        raise RefusalError(404, "Not Found")
 
     def _signed(self, request: Request) -> None:
         if not request.headers.get("authorization"):
-            raise Refusal(401, "Requires authentication")
+            raise RefusalError(401, "Requires authentication")
 
     async def _written(self, request: Request) -> dict[str, Any]:
         self._signed(request)
@@ -336,20 +342,20 @@ async def _body(request: Request) -> dict[str, Any]:
     try:
         value = json.loads(await request.body() or b"{}")
     except ValueError:
-        raise Refusal(400, "Problems parsing JSON") from None
+        raise RefusalError(400, "Problems parsing JSON") from None
     if not isinstance(value, dict):
-        raise Refusal(400, "Body should be a JSON object")
+        raise RefusalError(400, "Body should be a JSON object")
     return value
 
 
 def _comment_text(body: dict[str, Any]) -> str:
     text = body.get("body")
     if not isinstance(text, str) or not text:
-        raise Refusal(422, "Validation Failed", _missing("IssueComment", "body"))
+        raise RefusalError(422, "Validation Failed", _missing("IssueComment", "body"))
     if len(text) > _LONGEST_BODY:
         message = f"body is too long (maximum is {_LONGEST_BODY} characters)"
         error = {"resource": "IssueComment", "code": "unprocessable", "message": message}
-        raise Refusal(422, "Validation Failed", error)
+        raise RefusalError(422, "Validation Failed", error)
     return text
 
 
@@ -357,14 +363,18 @@ def _check_fields(body: dict[str, Any]) -> Thing:
     conclusion = body.get("conclusion")
     if conclusion is not None and conclusion not in _CONCLUSIONS:
         error = {"resource": "CheckRun", "field": "conclusion", "code": "invalid"}
-        raise Refusal(422, "Validation Failed", error)
+        raise RefusalError(422, "Validation Failed", error)
     output = body.get("output")
     if output is not None:
         for field in ("title", "summary"):
             if not output.get(field):
-                raise Refusal(422, "Validation Failed", _missing("CheckRun", f"output.{field}"))
+                raise RefusalError(
+                    422, "Validation Failed", _missing("CheckRun", f"output.{field}")
+                )
         if len(output["summary"]) > _LONGEST_SUMMARY:
-            raise Refusal(422, "Validation Failed: summary exceeds a maximum bytesize of 65535")
+            raise RefusalError(
+                422, "Validation Failed: summary exceeds a maximum bytesize of 65535"
+            )
     known = ("name", "status", "conclusion", "output", "details_url", "external_id")
     kept = {key: body[key] for key in known if key in body}
     if conclusion:
@@ -375,7 +385,7 @@ def _check_fields(body: dict[str, Any]) -> Thing:
 def _commit(git: BareRepository, name: str) -> str:
     sha = git.commit(name)
     if sha is None:
-        raise Refusal(422, f"No commit found for SHA: {name}")
+        raise RefusalError(422, f"No commit found for SHA: {name}")
     return sha
 
 
@@ -387,9 +397,13 @@ def _page(request: Request, found: list[Any]) -> Response:
     size = min(int(request.query_params.get("per_page", 30)), 100)
     page = max(int(request.query_params.get("page", 1)), 1)
     response = JSONResponse(found[(page - 1) * size : page * size])
-    if page * size < len(found):
-        following = request.url.include_query_params(page=page + 1, per_page=size)
-        response.headers["Link"] = f'<{following}>; rel="next"'
+    last = -(-len(found) // size)
+    if page < last:
+        links = (("next", page + 1), ("last", last))
+        response.headers["Link"] = ", ".join(
+            f'<{request.url.include_query_params(page=number, per_page=size)}>; rel="{name}"'
+            for name, number in links
+        )
     return response
 
 

@@ -6,9 +6,12 @@ import nh3
 from markdown_it import MarkdownIt
 
 _TAGS = set(
-    "a b blockquote br code dd del details div dl dt em h1 h2 h3 h4 h5 h6 hr i img input ins kbd "
-    "li ol p picture pre q s samp source span strike strong sub summary sup table tbody td tfoot "
-    "th thead tr tt ul var".split()
+    re.findall(
+        r"\w+",
+        "a b blockquote br code dd del details div dl dt em h1 h2 h3 h4 h5 h6 hr i img input ins "
+        "kbd li ol p picture pre q s samp source span strike strong sub summary sup table tbody "
+        "td tfoot th thead tr tt ul var",
+    )
 )
 _ATTRIBUTES = {
     "*": {"align", "title", "width", "height", "class", "id"},
@@ -20,7 +23,8 @@ _ATTRIBUTES = {
     "th": {"colspan", "rowspan"},
 }
 _ALERT = re.compile(
-    r"<blockquote>\s*<p>\[!(NOTE|TIP|IMPORTANT|WARNING|CAUTION)\](?:<br\s*/?>)?\s*(.*?)</blockquote>", re.S
+    r"<blockquote>\s*<p>\[!(NOTE|TIP|IMPORTANT|WARNING|CAUTION)\](?:<br\s*/?>)?\s*(.*?)</blockquote>",
+    re.DOTALL,
 )
 _TASK = re.compile(r"<li>\[([ xX])\] ")
 _PARSER = MarkdownIt("gfm-like", {"html": True, "breaks": True})

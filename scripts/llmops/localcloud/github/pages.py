@@ -1,4 +1,4 @@
-"""The pages that people open: a pull request, its checks, its files, as GitHub would lay them out."""
+"""The pages that people open: a pull request, its checks and files, laid out as on GitHub."""
 
 from pathlib import Path
 from typing import Any
@@ -9,7 +9,7 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
-from llmops.localcloud.github.api import Refusal, sides
+from llmops.localcloud.github.api import RefusalError, sides
 from llmops.localcloud.github.markdown import render
 from llmops.localcloud.github.store import Store, Thing
 
@@ -47,7 +47,7 @@ class Pages:
 
     async def _index(self, _: Request) -> Response:
         projects = [
-            {"name": name, "pulls": list(reversed(self._store.list("pull", name)))}
+            {"name": name, "pulls": list(reversed(self._store.all("pull", name)))}
             for name in self._store.repositories()
         ]
         return self._html("index.html", projects=projects)
@@ -57,22 +57,22 @@ class Pages:
         holding = [
             name
             for name in self._store.repositories()
-            if any(pull["number"] == number for pull in self._store.list("pull", name))
+            if any(pull["number"] == number for pull in self._store.all("pull", name))
         ]
         if len(holding) != 1:
-            raise Refusal(404, f"{len(holding)} projects have a pull request {number}")
+            raise RefusalError(404, f"{len(holding)} projects have a pull request {number}")
         return RedirectResponse(f"/{holding[0]}/pull/{number}")
 
     async def _pull(self, request: Request) -> Response:
         name = f"{request.path_params['owner']}/{request.path_params['name']}"
         git = self._store.repository(name)
         number = request.path_params["number"]
-        pulls = self._store.list("pull", name)
+        pulls = self._store.all("pull", name)
         pull = next((each for each in pulls if each["number"] == number), None)
         if git is None or pull is None:
-            raise Refusal(404, "Not Found")
+            raise RefusalError(404, "Not Found")
         base, head = sides(git, pull)
-        comments = self._store.list("comment", name, str(number))
+        comments = self._store.all("comment", name, str(number))
         checks = self._checks(name, head)
         return self._html(
             "pull.html",
@@ -91,7 +91,7 @@ class Pages:
         name = f"{request.path_params['owner']}/{request.path_params['name']}"
         check = self._store.get("check", name, request.path_params["id"])
         if check is None:
-            raise Refusal(404, "Not Found")
+            raise RefusalError(404, "Not Found")
         output = check.get("output") or {}
         return self._html(
             "check.html",
@@ -102,8 +102,8 @@ class Pages:
         )
 
     def _checks(self, name: str, sha: str) -> list[Thing]:
-        newest = {each["name"]: each for each in self._store.list("check", name, sha)}
-        statuses = {each["context"]: each for each in self._store.list("status", name, sha)}
+        newest = {each["name"]: each for each in self._store.all("check", name, sha)}
+        statuses = {each["context"]: each for each in self._store.all("status", name, sha)}
         as_checks = [
             {
                 "name": each["context"],
@@ -133,7 +133,7 @@ def _shown(check: Thing) -> Thing:
 
 def _diff_lines(patch: str) -> list[Thing]:
     """The lines of a patch with their numbers on either side."""
-    found = []
+    found: list[Thing] = []
     old = new = 0
     for line in patch.splitlines():
         kind = {"+": "added", "-": "removed", "@": "hunk"}.get(line[:1], "same")

@@ -76,7 +76,7 @@ class Store:
             )
         return cursor.rowcount > 0
 
-    def list(self, kind: str, repository: str, parent: str | None = None) -> list[Thing]:
+    def all(self, kind: str, repository: str, parent: str | None = None) -> list[Thing]:
         """The things of a kind, oldest first."""
         query = "select id, value from things where kind = ? and repository = ?"
         values = [kind, repository]
@@ -89,13 +89,11 @@ class Store:
 
     def get(self, kind: str, repository: str, id_: int) -> Thing | None:
         """One thing."""
-        return next((each for each in self.list(kind, repository) if each["id"] == id_), None)
+        return next((each for each in self.all(kind, repository) if each["id"] == id_), None)
 
     def repositories(self) -> list[str]:
         """`owner/name` of every project."""
-        return [
-            f"{path.parent.name}/{path.stem}" for path in sorted(self.git_root.glob("*/*.git"))
-        ]
+        return [f"{path.parent.name}/{path.stem}" for path in sorted(self.git_root.glob("*/*.git"))]
 
     @property
     def git_root(self) -> Path:
@@ -130,7 +128,7 @@ class BareRepository:
         self.path = path
 
     def git(self, *args: str) -> str:
-        """git's output. Raises subprocess.CalledProcessError when git refuses."""
+        """Git's output. Raises subprocess.CalledProcessError when git refuses."""
         done = subprocess.run(
             ["git", "--git-dir", str(self.path), *args],
             capture_output=True,

@@ -13,9 +13,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--port", type=int, required=True)
     options = parser.parse_args()
-    uvicorn.run(
-        make_app(SmallModel()), host="127.0.0.1", port=options.port, log_level="warning"
-    )
+    uvicorn.run(make_app(SmallModel()), host="127.0.0.1", port=options.port, log_level="warning")
 
 
 if __name__ == "__main__":

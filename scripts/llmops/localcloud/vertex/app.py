@@ -131,7 +131,9 @@ class Publisher:
 
 def _refused(said: str) -> ApiError:
     if "context" in said or "exceed" in said:
-        message = f"The input token count exceeds the maximum number of tokens allowed {CONTEXT_TOKENS}."
+        message = (
+            f"The input token count exceeds the maximum number of tokens allowed {CONTEXT_TOKENS}."
+        )
         return ApiError(400, "INVALID_ARGUMENT", message)
     return ApiError(500, "INTERNAL", said)
 
