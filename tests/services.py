@@ -1,5 +1,6 @@
 """Real servers on 127.0.0.1 that stand where a cloud would: a scripted model, a bucket."""
 
+import contextlib
 import json
 import threading
 import time
@@ -8,6 +9,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
+
+import httpx
 
 Reply = Callable[[str, str], str]
 """System instruction and question -> answer."""
@@ -25,13 +28,17 @@ class ScriptedModel:
     url: str = ""
 
     def generate(self, body: dict[str, Any]) -> tuple[int, dict[str, Any]]:
-        system = "".join(part["text"] for part in body.get("systemInstruction", {}).get("parts", []))
+        system = "".join(
+            part["text"] for part in body.get("systemInstruction", {}).get("parts", [])
+        )
         question = body["contents"][-1]["parts"][0]["text"]
         time.sleep(self.delay_seconds)
         status = self.fail(question)
         self.questions.append(question)
         if status:
-            return status, {"error": {"code": status, "message": "scripted", "status": "UNAVAILABLE"}}
+            return status, {
+                "error": {"code": status, "message": "scripted", "status": "UNAVAILABLE"}
+            }
         text = self.reply(system, question)
         return 200, {
             "candidates": [
@@ -74,3 +81,14 @@ def serve(model: ScriptedModel) -> Iterator[ScriptedModel]:
     finally:
         server.shutdown()
         server.server_close()
+
+
+def wait_for(url: str, seconds: float = 30.0) -> None:
+    """Until the address answers with success."""
+    until = time.monotonic() + seconds
+    while time.monotonic() < until:
+        with contextlib.suppress(httpx.HTTPError):
+            if httpx.get(url, timeout=2).is_success:
+                return
+        time.sleep(0.05)
+    raise AssertionError(f"{url} did not answer within {seconds} s")

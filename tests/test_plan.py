@@ -14,7 +14,9 @@ def plan(repository: Repository, *args: str) -> dict:
     return json.loads(ran.out)
 
 
-def test_a_changed_prompt_is_planned_with_its_suites_calls_and_release(repository: Repository) -> None:
+def test_a_changed_prompt_is_planned_with_its_suites_calls_and_release(
+    repository: Repository,
+) -> None:
     repository.replace("prompts/answer.prompt.yml", "one sentence", "three words")
     repository.commit()
 
@@ -48,7 +50,7 @@ def test_uncommitted_changes_are_planned_too(repository: Repository) -> None:
         ("prompts/answer.prompt.yml", "# a comment\n" + PROMPT),
         (
             "prompts/answer.prompt.yml",
-            'messages:\n- {content: Answer in one sentence., role: system}\n'
+            "messages:\n- {content: Answer in one sentence., role: system}\n"
             '- {content: "{{question}}", role: user}\nname: answer\n',
         ),
         ("models/assistant.yaml", "".join(sorted(MODEL.splitlines(keepends=True)))),
@@ -133,10 +135,14 @@ def test_the_price_of_an_unlisted_model_is_not_guessed(repository: Repository) -
 
 def test_only_the_changed_prompt_of_ten_is_evaluated(repository: Repository) -> None:
     for number in range(10):
-        repository.write(f"prompts/p{number}.prompt.yml", PROMPT.replace("Answer", f"Answer {number}"))
+        repository.write(
+            f"prompts/p{number}.prompt.yml", PROMPT.replace("Answer", f"Answer {number}")
+        )
         repository.write(
             f"models/app{number}.yaml",
-            MODEL.replace("assistant", f"app{number}").replace("answer.prompt", f"p{number}.prompt"),
+            MODEL.replace("assistant", f"app{number}").replace(
+                "answer.prompt", f"p{number}.prompt"
+            ),
         )
     repository.commit()
     repository.git("branch", "--force", "main")

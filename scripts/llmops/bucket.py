@@ -25,10 +25,10 @@ class Bucket:
 
         Raises MachineryError when the bucket cannot be reached.
         """
-        from google.api_core.exceptions import GoogleAPIError, NotFound  # noqa: PLC0415
+        from google.api_core.exceptions import GoogleAPIError, NotFound
 
         try:
-            return self._google.blob(name).download_as_bytes(timeout=_TIMEOUT_SECONDS)
+            return bytes(self._google.blob(name).download_as_bytes(timeout=_TIMEOUT_SECONDS))
         except NotFound:
             return None
         except (GoogleAPIError, OSError) as error:
@@ -39,7 +39,7 @@ class Bucket:
 
         Raises MachineryError when the bucket cannot be reached.
         """
-        from google.api_core.exceptions import GoogleAPIError  # noqa: PLC0415
+        from google.api_core.exceptions import GoogleAPIError
 
         try:
             self._google.blob(name).upload_from_string(content, timeout=_TIMEOUT_SECONDS)
@@ -56,10 +56,10 @@ def connect(environment: Environment, connections: int = 16) -> Bucket:
 
     Raises MachineryError when nobody is signed in.
     """
-    from google.auth.credentials import AnonymousCredentials  # noqa: PLC0415
-    from google.auth.exceptions import GoogleAuthError  # noqa: PLC0415
-    from google.cloud import storage  # noqa: PLC0415
-    from requests.adapters import HTTPAdapter  # noqa: PLC0415
+    from google.auth.credentials import AnonymousCredentials
+    from google.auth.exceptions import GoogleAuthError
+    from google.cloud import storage
+    from requests.adapters import HTTPAdapter
 
     address = environment.endpoints.storage
     try:

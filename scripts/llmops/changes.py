@@ -38,7 +38,7 @@ class FieldChange:
     """One thing that differs within a resource."""
 
     field: str
-    """Such as `messages[0].content`, `generation.temperature`, `cases`, `gates.rouge_l.max_drop`."""
+    """Such as `messages[0].content`, `generation.temperature`, `cases`, `gates.f1.max_drop`."""
     before: str | None
     after: str | None
 

@@ -18,7 +18,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 def _verbs() -> ModuleType:
     """What the verbs do, imported once a verb is known: `--help` needs none of it."""
-    from llmops import commands  # noqa: PLC0415
+    from llmops import commands
 
     return commands
 
@@ -42,7 +42,9 @@ def _environment(function: F) -> F:
 
 
 def _as_json(function: F) -> F:
-    return click.option("--json", "as_json", is_flag=True, help="Print JSON, for scripts.")(function)
+    return click.option("--json", "as_json", is_flag=True, help="Print JSON, for scripts.")(
+        function
+    )
 
 
 def _base_and_head(function: F) -> F:
@@ -124,7 +126,9 @@ def local_status(as_json: bool) -> None:
 @_base_and_head
 @_environment
 @_as_json
-@click.option("--github-output", is_flag=True, help="Also write `evaluate=true|false` for a workflow.")
+@click.option(
+    "--github-output", is_flag=True, help="Also write `evaluate=true|false` for a workflow."
+)
 def plan(
     base: str, head: str | None, environment: str | None, as_json: bool, github_output: bool
 ) -> None:
@@ -248,8 +252,7 @@ def pr(base: str, environment: str | None, as_json: bool, open_page: bool | None
 
 
 @llmops.command()
-@click.option("--keep-going", is_flag=True, hidden=True)
-def demo(keep_going: bool) -> None:
+def demo() -> None:
     """Two pull requests, one better and one worse, through the real workflow on this machine."""
     _verbs().demo()
 
@@ -261,14 +264,16 @@ def main() -> NoReturn:
     """Runs the command line; ends the process with one of ExitCode."""
     as_json = "--json" in sys.argv[1:]
     try:
-        llmops(standalone_mode=False)
-    except click.exceptions.Exit as stop:
-        sys.exit(stop.exit_code)
+        # Without standalone mode click returns the code of an Exit instead of ending the process.
+        sys.exit(llmops(standalone_mode=False) or ExitCode.PASS)
     except click.ClickException as error:
         error.show()
         sys.exit(ExitCode.INVALID)
     except (KeyboardInterrupt, click.Abort):
-        print("\ninterrupted: answers that were given are kept, run it again to go on", file=sys.stderr)
+        print(
+            "\ninterrupted: answers that were given are kept, run it again to go on",
+            file=sys.stderr,
+        )
         sys.exit(ExitCode.INTERRUPTED)
     except LlmopsError as error:
         _tell(error, as_json=as_json)
@@ -281,7 +286,6 @@ def main() -> NoReturn:
         sys.exit(ExitCode.MACHINERY)
     except Exception as error:  # noqa: BLE001 - the last door: everything else is a defect of ours
         _unforeseen(error, as_json=as_json)
-    sys.exit(ExitCode.PASS)
 
 
 def _unforeseen(error: Exception, *, as_json: bool) -> NoReturn:
@@ -294,7 +298,7 @@ def _unforeseen(error: Exception, *, as_json: bool) -> NoReturn:
 
 
 def _log_path() -> Path:
-    from llmops import config  # noqa: PLC0415
+    from llmops import config
 
     try:
         return config.home(config.repository_root()) / "logs" / "error.log"

@@ -7,23 +7,26 @@ import contextlib
 import json
 import sys
 import time
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from llmops import config, progress
-from llmops.errors import ExitCode, LlmopsError, UserError
+from llmops.errors import ExitCode, LlmopsError
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from llmops.compare import Comparison
+    from llmops.decision import Comparison
+    from llmops.evals.results import Results
     from llmops.plan import Plan
+    from llmops.report.publish import Conclusion, Publication
     from llmops.workspace import Planned, Workspace
 
 PLAN, RESULTS, COMPARISON = "plan.json", "results.json", "comparison.json"
-COMMENT, PAGE, JUNIT, FAILURE = "comment.md", "report.html", "junit.xml", "failure.json"
+COMMENT, PAGE, JUNIT, FAILURE = "comment.md", "index.html", "junit.xml", "failure.json"
 
 
 # --- plan and data --------------------------------------------------------------------------------
@@ -40,14 +43,14 @@ def plan(
     if as_json:
         _print_json(planned.plan)
     else:
-        from llmops.render import show_plan  # noqa: PLC0415
+        from llmops.render import show_plan
 
         show_plan(planned.plan, _console())
 
 
 def data_pull(base: str, head: str | None, environment: str | None, *, as_json: bool) -> None:
     """Fetches what the plan needs."""
-    from llmops.workspace import plan_between, pull_data, revisions  # noqa: PLC0415
+    from llmops.workspace import plan_between, pull_data, revisions
 
     workspace = _workspace(environment)
     planned = plan_between(workspace, *revisions(workspace, base, head))
@@ -67,7 +70,7 @@ def data_pull(base: str, head: str | None, environment: str | None, *, as_json: 
 
 def data_build(*, as_json: bool) -> None:
     """Builds data/ and its pointer from the source tables."""
-    from llmops.localcloud import seed  # noqa: PLC0415
+    from llmops.localcloud import seed
 
     root = config.repository_root()
     written = seed.build_data(root)
@@ -97,23 +100,23 @@ def evaluate(base: str, head: str | None, environment: str | None, *, as_json: b
 
 def compare(*, as_json: bool) -> None:
     """Decides, prints, and ends with the decision's exit code."""
-    from llmops.compare import exit_code  # noqa: PLC0415
+    from llmops.compare import exit_code
 
     workspace = _workspace(None)
     comparison = _compare(workspace)
     if as_json:
         _print_json(comparison)
     else:
-        from llmops.render import show_comparison  # noqa: PLC0415
+        from llmops.render import show_comparison
 
         show_comparison(comparison, _console())
     _end(exit_code(comparison))
 
 
-def _evaluate(workspace: "Workspace", planned: "Planned", *, quiet: bool = False) -> Any:  # noqa: ANN401
-    from llmops import jsonfile  # noqa: PLC0415
-    from llmops.evals.run import evaluate as run  # noqa: PLC0415
-    from llmops.workspace import cases_at_hand, evaluation_shell  # noqa: PLC0415
+def _evaluate(workspace: "Workspace", planned: "Planned", *, quiet: bool = False) -> "Results":
+    from llmops import jsonfile
+    from llmops.evals.run import evaluate as run
+    from llmops.workspace import cases_at_hand, evaluation_shell
 
     results = run(
         evaluation_shell(workspace, quiet=quiet),
@@ -127,9 +130,9 @@ def _evaluate(workspace: "Workspace", planned: "Planned", *, quiet: bool = False
 
 
 def _compare(workspace: "Workspace") -> "Comparison":
-    from llmops import compare as comparing  # noqa: PLC0415
-    from llmops import jsonfile  # noqa: PLC0415
-    from llmops.evals.results import Results  # noqa: PLC0415
+    from llmops import compare as comparing
+    from llmops import jsonfile
+    from llmops.evals.results import Results
 
     results = jsonfile.read(Results, workspace.run_folder / RESULTS, made_by="llmops eval")
     comparison = comparing.compare(results, config.settings(workspace.root).prices)
@@ -144,14 +147,14 @@ def pull_request(
     base: str, environment: str | None, *, as_json: bool, open_page: bool | None
 ) -> None:
     """Plan, data, eval, compare, report; ends with the decision's exit code."""
-    from llmops.workspace import pull_data  # noqa: PLC0415
+    from llmops.workspace import pull_data
 
     started = time.perf_counter()
     workspace = _workspace(environment)
     planned = _plan(workspace, base, None)
     _note_if_behind(workspace, base)
     if not as_json:
-        from llmops.render import show_plan  # noqa: PLC0415
+        from llmops.render import show_plan
 
         show_plan(planned.plan, _console())
     if not planned.plan.evaluations:
@@ -169,12 +172,12 @@ def pull_request(
     _evaluate(workspace, planned)
     comparison = _compare(workspace)
     paths = _report(workspace)
-    from llmops.compare import exit_code  # noqa: PLC0415
+    from llmops.compare import exit_code
 
     if as_json:
         print(json.dumps({"verdict": comparison.verdict, "title": comparison.title, **paths}))
     else:
-        from llmops.render import show_comparison  # noqa: PLC0415
+        from llmops.render import show_comparison
 
         print()
         show_comparison(comparison, _console())
@@ -186,13 +189,18 @@ def pull_request(
 
 def _needs_cloud(workspace: "Workspace", planned: "Planned") -> bool:
     """Whether anything must be asked, fetched or looked up that is not on this machine."""
-    asked = any(e.model_calls is None or e.cached_calls < e.model_calls for e in planned.plan.evaluations)
-    missing = any(not workspace.objects.holds(planned.head.pointers[p].value) for p in planned.plan.data_needed)
+    asked = any(
+        e.model_calls is None or e.cached_calls < e.model_calls for e in planned.plan.evaluations
+    )
+    missing = any(
+        not workspace.objects.holds(planned.head.pointers[p].value)
+        for p in planned.plan.data_needed
+    )
     return asked or missing
 
 
 def _note_if_behind(workspace: "Workspace", base: str) -> None:
-    from llmops import git  # noqa: PLC0415
+    from llmops import git
 
     behind = git.count_between(workspace.root, "HEAD", git.resolve(workspace.root, base).oid)
     if behind:
@@ -211,14 +219,191 @@ def report(*, as_json: bool) -> None:
     print(json.dumps(paths) if as_json else "\n".join(paths.values()))
 
 
+def report_publish(
+    environment: str | None, *, as_json: bool, nothing_to_evaluate: bool, report_url: str | None
+) -> None:
+    """Puts the report on the pull request of this workflow run."""
+    from llmops.report import publish
+
+    workspace = _workspace(environment)
+    github = config.github()
+    about = publish.event(github)
+    if nothing_to_evaluate:
+        planned = _plan(workspace, "HEAD^1", "HEAD")
+        if planned.plan.changes:
+            print("This pull request changes resources: its own workflow publishes the report.")
+            return
+    made = _publication(workspace, about.head_sha, report_url or "")
+    done = publish.publish(made, github, about, _report_folder(workspace))
+    print(json.dumps({"done": done}) if as_json else "\n".join(done))
+
+
+def _report(workspace: "Workspace", report_url: str = "") -> dict[str, str]:
+    """Writes the files of the report; their paths by what they are."""
+    folder = _report_folder(workspace)
+    folder.mkdir(parents=True, exist_ok=True)
+    made = _publication(workspace, "", report_url)
+    paths = {"comment": folder / COMMENT}
+    _write(folder / COMMENT, made.comment)
+    kept = _kept(workspace)
+    if kept.failure is None and kept.comparison is not None and kept.results is not None:
+        from llmops.report.junit import junit
+        from llmops.report.page import load_assets, page
+
+        assets = load_assets(workspace.tools.node_modules)
+        _write(folder / PAGE, page(kept.plan, kept.results, kept.comparison, assets))
+        _write(folder / JUNIT, junit(kept.results, kept.comparison))
+        paths |= {"page": folder / PAGE, "junit": folder / JUNIT}
+    return {name: str(path) for name, path in paths.items()}
+
+
+def _publication(workspace: "Workspace", commit: str, report_url: str) -> "Publication":
+    """The comment and the check's words, from what the verbs left in the run folder."""
+    from llmops.decision import Verdict
+    from llmops.report import markdown
+    from llmops.report.publish import Publication
+
+    kept = _kept(workspace)
+    context = markdown.Context(
+        commit=commit, run_url=config.github().run_url, report_url=report_url
+    )
+    if kept.failure is not None:
+        problem = markdown.Failure(**kept.failure)
+        return Publication(
+            comment=markdown.failure(problem, context),
+            title=problem.title,
+            conclusion="failure",
+            path=problem.path,
+            line=problem.line,
+        )
+    text = markdown.comment(kept.plan, kept.comparison, context)
+    if kept.comparison is None:
+        return Publication(comment=text, title="nothing to evaluate: pass", conclusion="success")
+    inconclusive: Conclusion = "action_required" if kept.comparison.too_many_errors else "neutral"
+    conclusions: dict[Verdict, Conclusion] = {
+        Verdict.PASS: "success",
+        Verdict.FAIL: "failure",
+        Verdict.INCONCLUSIVE: inconclusive,
+    }
+    return Publication(
+        comment=text,
+        title=kept.comparison.title,
+        conclusion=conclusions[kept.comparison.verdict],
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Kept:
+    """What the run folder holds."""
+
+    plan: "Plan"
+    results: "Results | None"
+    comparison: "Comparison | None"
+    failure: dict[str, Any] | None
+
+
+def _kept(workspace: "Workspace") -> _Kept:
+    from llmops import jsonfile
+    from llmops.decision import Comparison
+    from llmops.evals.results import Results
+    from llmops.plan import Plan
+
+    folder = workspace.run_folder
+    failure = None
+    if (folder / FAILURE).exists():
+        failure = json.loads((folder / FAILURE).read_text(encoding="utf-8"))
+    plan = None
+    if failure is None or (folder / PLAN).exists():
+        plan = jsonfile.read(Plan, folder / PLAN, made_by="llmops plan")
+    empty = Plan(
+        base="",
+        head="",
+        environment="",
+        changes=(),
+        evaluations=(),
+        unchanged_suites=(),
+        data_needed=(),
+        merge=(),
+    )
+    evaluated = failure is None and plan is not None and bool(plan.evaluations)
+    return _Kept(
+        plan=plan or empty,
+        results=jsonfile.read(Results, folder / RESULTS, made_by="llmops eval")
+        if evaluated
+        else None,
+        comparison=jsonfile.read(Comparison, folder / COMPARISON, made_by="llmops compare")
+        if evaluated
+        else None,
+        failure=failure,
+    )
+
+
+def _report_folder(workspace: "Workspace") -> Path:
+    return workspace.run_folder / "report"
+
+
+def _write(path: Path, text: str) -> None:
+    partial = path.with_name(f".{path.name}.partial")
+    partial.write_text(text, encoding="utf-8")
+    partial.replace(path)
+
+
 # --- the local cloud ------------------------------------------------------------------------------
+
+
+def local_up(environment: str | None, *, as_json: bool) -> None:
+    """Starts the local cloud, where the environment is local."""
+    root = config.repository_root()
+    if not config.is_local(root, environment):
+        print("This environment is not local: there is nothing to start.", file=sys.stderr)
+        return
+    from llmops.localcloud import cloud
+
+    addresses = cloud.up(root, progress=progress.say)
+    if as_json:
+        print(json.dumps(addresses, indent=1))
+
+
+def local_down(*, as_json: bool) -> None:
+    """Stops the local cloud."""
+    from llmops.localcloud import cloud
+
+    stopped = cloud.down(config.repository_root())
+    if as_json:
+        print(json.dumps({"stopped": stopped}))
+    else:
+        print(f"stopped: {', '.join(stopped)}" if stopped else "nothing was running")
+
+
+def local_status(*, as_json: bool) -> None:
+    """Shows the services; ends with 3 unless all run."""
+    from llmops.localcloud import cloud
+
+    found = cloud.status(config.repository_root())
+    if as_json:
+        print(json.dumps([asdict(each) for each in found], indent=1))
+    else:
+        for each in found:
+            print(f"{each.name:8} {each.state:8} {each.url or ''}  {each.since or ''}")
+            for line in each.last_lines:
+                print(f"    {line}")
+            if each.state == "died":
+                print(f"    its whole log: {each.log}; `llmops local up` starts it again")
+    _end(ExitCode.PASS if all(each.state == "running" for each in found) else ExitCode.MACHINERY)
 
 
 def _start_local_cloud(workspace: "Workspace") -> None:
     if config.is_local(workspace.root, workspace.chosen):
-        from llmops.localcloud import cloud  # noqa: PLC0415
+        from llmops.localcloud import cloud
 
         cloud.up(workspace.root, progress=progress.say)
+
+
+def demo() -> None:
+    """Runs the demo."""
+    from llmops.localcloud import demo as shown
+
+    _end(shown.run(config.repository_root(), _console()))
 
 
 # --- common ---------------------------------------------------------------------------------------
@@ -233,14 +418,14 @@ def record_failure(described: dict[str, Any]) -> None:
 
 
 def _workspace(environment: str | None) -> "Workspace":
-    from llmops.workspace import Workspace  # noqa: PLC0415
+    from llmops.workspace import Workspace
 
     return Workspace(config.repository_root(), environment)
 
 
 def _plan(workspace: "Workspace", base: str, head: str | None) -> "Planned":
-    from llmops import jsonfile  # noqa: PLC0415
-    from llmops.workspace import plan_between, revisions  # noqa: PLC0415
+    from llmops import jsonfile
+    from llmops.workspace import plan_between, revisions
 
     (workspace.run_folder / FAILURE).unlink(missing_ok=True)
     planned = plan_between(workspace, *revisions(workspace, base, head))
@@ -249,13 +434,13 @@ def _plan(workspace: "Workspace", base: str, head: str | None) -> "Planned":
 
 
 def _console() -> "Console":
-    from rich.console import Console  # noqa: PLC0415
+    from rich.console import Console
 
     return Console(soft_wrap=not sys.stdout.isatty())
 
 
 def _print_json(value: object) -> None:
-    from pydantic import TypeAdapter  # noqa: PLC0415
+    from pydantic import TypeAdapter
 
     print(TypeAdapter(type(value)).dump_json(value, indent=1).decode())
 

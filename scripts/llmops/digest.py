@@ -5,7 +5,7 @@ import json
 
 
 def canonical(value: object) -> bytes:
-    """The value as JSON with sorted keys and no spare white space (RFC 8785's idea, not its letter).
+    """The value as JSON with sorted keys and no spare white space (the idea of RFC 8785).
 
     Floats that are whole numbers are written as integers, so that `temperature: 0` and
     `temperature: 0.0` mean the same.

@@ -45,7 +45,7 @@ class ModelParameters(Written):
 
 
 class Prompt(Written):
-    """A prompt. `model`, `testData` and `evaluators` are GitHub's editor's; they shape no answer."""
+    """A prompt. `model`, `testData`, `evaluators` are for GitHub's editor and shape no answer."""
 
     name: Text
     description: str = ""
@@ -158,7 +158,7 @@ class Canary(Written):
     @field_validator("steps")
     @classmethod
     def _rise_to_all(cls, steps: tuple[int, ...]) -> tuple[int, ...]:
-        if list(steps) != sorted(set(steps)) or steps[-1] != 100:  # noqa: PLR2004
+        if list(steps) != sorted(set(steps)) or steps[-1] != 100:
             raise ValueError("steps must rise and end with 100, such as [5, 25, 100]")
         return steps
 

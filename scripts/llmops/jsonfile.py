@@ -1,6 +1,5 @@
 """Values that the verbs leave for one another as JSON: written whole, read back typed."""
 
-from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -11,7 +10,6 @@ from llmops.errors import UserError
 T = TypeVar("T")
 
 
-@cache
 def _adapter(kind: Any) -> TypeAdapter[Any]:  # noqa: ANN401 - whatever type the caller keeps
     return TypeAdapter(kind)
 

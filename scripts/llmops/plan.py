@@ -132,7 +132,8 @@ def _why(
     if releases[0] is None or before is None:
         return "the application is new"
     if releases[0].digest != releases[1].digest:
-        return f"the release changes: {', '.join(_release_causes(*releases))}"
+        causes = ", ".join(_release_causes(releases[0], releases[1]))
+        return f"the release changes: {causes}"
     if suite_name(path) not in map(suite_name, before.value.suites):
         return "the suite is new for this application"
     old = base.suites.get(path) or _suite_named(base, before, path)
@@ -186,8 +187,8 @@ def _estimate(
         return evaluation
     repeat = head.suites[path].value.suite.evaluate_options.repeat
     asked: dict[str, int] = {}
-    for release in releases:
-        for case in cases if release is not None else ():
+    for release in filter(None, releases):
+        for case in cases:
             size = sum(len(message.content) for message in release.render(case.variables))
             for number in range(repeat):
                 asked[answer_key(release, case.variables, number)] = size // _CHARACTERS_A_TOKEN
@@ -220,7 +221,7 @@ def _merge_sentences(base: Desired, head: Desired, environment: str) -> Iterator
         yield from _application_sentences(base, head, application)
     for old in base.applications.values():
         if old.value.application not in names:
-            yield f"{old.value.application} is no longer governed by main; what runs is left running."
+            yield f"{old.value.application} is no longer governed by main; what runs goes on."
     if environment not in {name for a in head.applications.values() for name in a.value.base_model}:
         yield f"No application has a base model for {environment}."
 

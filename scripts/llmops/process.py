@@ -16,21 +16,21 @@ def run(
     command: Sequence[str],
     *,
     cwd: Path,
-    env: Mapping[str, str],
+    env: Mapping[str, str] | None,
     accepted: frozenset[int] = frozenset({0}),
     fix: str | None = None,
 ) -> str:
-    """What the program prints, standard error included.
+    """What the program prints, standard error included; `env` None hands on this process's own.
 
     Raises MachineryError with its last lines when it ends with a code that is not `accepted`.
     """
     shown = shlex.join(command)
     _log.info("running %s", shown)
     try:
-        done = subprocess.run(  # noqa: S603 - no shell; the callers say what runs
+        done = subprocess.run(
             command,
             cwd=cwd,
-            env=dict(env),
+            env=None if env is None else dict(env),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

@@ -20,7 +20,7 @@ class Advance(Protocol):
 def counted(what: str, total: int, *, quiet: bool = False) -> Iterator[Advance]:
     """Progress on standard error, with an estimate of the time left."""
     if quiet or total == 0:
-        yield lambda done=1, note="": None
+        yield _unseen
     elif sys.stderr.isatty():
         with _bar(what, total) as advance:
             yield advance
@@ -34,11 +34,20 @@ def say(text: str, *, quiet: bool = False) -> None:
         print(text, file=sys.stderr, flush=True)
 
 
+def _unseen(done: int = 1, note: str = "") -> None:
+    """Progress that nobody wants to see."""
+
+
 @contextmanager
 def _bar(what: str, total: int) -> Iterator[Advance]:
-    from rich.console import Console  # noqa: PLC0415
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn  # noqa: PLC0415
-    from rich.progress import TimeRemainingColumn  # noqa: PLC0415
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeRemainingColumn,
+    )
 
     columns = (
         TextColumn("{task.description}"),

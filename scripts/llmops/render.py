@@ -6,7 +6,7 @@ from rich.console import Console
 from rich.table import Table
 
 from llmops.changes import FieldChange
-from llmops.compare import Comparison, Verdict
+from llmops.decision import Comparison, Verdict
 from llmops.plan import Evaluation, Plan
 
 _WIDEST_VALUE = 60

@@ -396,7 +396,8 @@ def check_variables(
             )
             supplied = ", ".join(sorted(case.variables)) or "nothing"
             raise UserError(
-                f"the variable {{{{{name}}}}} is not supplied by the case {case.id!r} of {suite_path}",
+                f"the variable {{{{{name}}}}} is not supplied by the case "
+                f"{case.id!r} of {suite_path}",
                 path=prompt.path,
                 line=line,
                 fix=f"that case supplies: {supplied}; rename the variable, or add it to the cases",

@@ -115,9 +115,7 @@ def test_a_file_that_an_assertion_names_is_taken_from_the_head_revision(
     repository.commit()
     repository.git("switch", "--quiet", "main")
 
-    ran = repository.llmops(
-        "eval", "--base", "main", "--head", "change", "--json", env=changed
-    )
+    ran = repository.llmops("eval", "--base", "main", "--head", "change", "--json", env=changed)
 
     assert ran.code == 0, ran.err
     check = json.loads(ran.out)["suites"][0]["cases"][0]["head"][0]["checks"][0]
@@ -154,7 +152,9 @@ def test_a_call_that_fails_for_a_moment_is_retried(
     results = evaluate(repository, changed)
 
     assert len(failed) == 1
-    assert [case["head"][0]["answer"]["error"] for case in results["suites"][0]["cases"]] == [None] * 2
+    assert [case["head"][0]["answer"]["error"] for case in results["suites"][0]["cases"]] == [
+        None
+    ] * 2
 
 
 def test_a_call_that_keeps_failing_is_an_error_of_its_case_and_no_pass(
@@ -197,7 +197,9 @@ def test_stopped_in_the_middle_no_answer_is_lost(
     repository: Repository, changed: dict[str, str], model: ScriptedModel, stop: signal.Signals
 ) -> None:
     cases = "".join(f"  - vars: {{question: Q{n} return}}\n" for n in range(40))
-    repository.write("evals/quality.yaml", f"tests:\n{cases}evaluateOptions: {{maxConcurrency: 2}}\n")
+    repository.write(
+        "evals/quality.yaml", f"tests:\n{cases}evaluateOptions: {{maxConcurrency: 2}}\n"
+    )
     model.delay_seconds = 0.15
     process = subprocess.Popen(
         [sys.executable, "-m", "llmops.cli", "eval"],

@@ -1,6 +1,5 @@
 """What was already asked and scored: by content digest, on this machine and in the bucket."""
 
-import contextlib
 import os
 import tempfile
 from collections.abc import Callable, Iterable
@@ -71,9 +70,8 @@ class ContentCache(Generic[T]):
                 found[key] = value
         if missing and self._bucket is not None:
             with ThreadPoolExecutor(_THREADS) as pool:
-                for key, value in zip(missing, pool.map(self._fetch, missing), strict=True):
-                    if value is not None:
-                        found[key] = value
+                fetched = zip(missing, pool.map(self._fetch, missing), strict=True)
+                found |= {key: value for key, value in fetched if value is not None}
         return found
 
     def put(self, key: str, value: T) -> None:
@@ -108,10 +106,9 @@ class ContentCache(Generic[T]):
         try:
             with os.fdopen(handle, "wb") as file:
                 file.write(content)
-            os.replace(partial, path)
+            Path(partial).replace(path)
         except BaseException:
-            with contextlib.suppress(FileNotFoundError):
-                os.unlink(partial)
+            Path(partial).unlink(missing_ok=True)
             raise
 
     def _path(self, key: str) -> Path:

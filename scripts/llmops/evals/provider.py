@@ -13,12 +13,12 @@ from typing import Any
 
 
 def call_api(_prompt: str, options: dict[str, Any], context: dict[str, Any]) -> dict[str, Any]:
-    """promptfoo's contract for Python providers: `output`, or `error`; tokens and latency beside."""
+    """What promptfoo asks of a Python provider: `output` or `error`, tokens, latency."""
     config = options.get("config") or {}
     if "answers" in config:
         metadata = context["test"]["metadata"]["llmops"]
         return _at_hand(config["answers"], metadata["answer"])
-    from llmops.errors import LlmopsError  # noqa: PLC0415
+    from llmops.errors import LlmopsError
 
     try:
         return _asked(config["application"], context["vars"])
@@ -27,8 +27,8 @@ def call_api(_prompt: str, options: dict[str, Any], context: dict[str, Any]) -> 
 
 
 def _at_hand(folder: str, key: str) -> dict[str, Any]:
-    from llmops.evals.cache import ContentCache  # noqa: PLC0415
-    from llmops.serving.answer import Answer  # noqa: PLC0415
+    from llmops.evals.cache import ContentCache
+    from llmops.serving.answer import Answer
 
     answer = ContentCache(Answer, Path(folder)).get(key)
     return {"error": f"the answer {key} is not in {folder}"} if answer is None else _reply(answer)
@@ -42,11 +42,11 @@ def _asked(application: str, variables: dict[str, Any]) -> dict[str, Any]:
 
 @cache
 def _release(application: str) -> Any:  # noqa: ANN401 - types that only this path imports
-    from llmops import config, git  # noqa: PLC0415
-    from llmops.errors import UserError  # noqa: PLC0415
-    from llmops.release import release_of  # noqa: PLC0415
-    from llmops.resources import Reader  # noqa: PLC0415
-    from llmops.serving.model import Model  # noqa: PLC0415
+    from llmops import config, git
+    from llmops.errors import UserError
+    from llmops.release import release_of
+    from llmops.resources import Reader
+    from llmops.serving.model import Model
 
     root = git.toplevel(Path(__file__).parent)
     environment = config.environment(root)

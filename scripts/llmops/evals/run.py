@@ -179,7 +179,9 @@ def _sides(
         prompt_path=application.value.prompt,
         suite=head.suites[suite],
         cases=cases[suite],
-        base=None if before is None else _answering(release_of(base, before, environment), cases[suite]),
+        base=None
+        if before is None
+        else _answering(release_of(base, before, environment), cases[suite]),
         head=release_of(head, application, environment),
     )
 
@@ -278,7 +280,7 @@ class _Judge:
         return assertion
 
     def _export_suite_files(self) -> None:
-        """Writes the files that assertions name, as they are at head: it need not be checked out."""
+        """Writes the files that assertions name, as they are at head, checked out or not."""
         wanted = {
             resolve_file(suite.path, reference): oid
             for suite in self._head.suites.values()

@@ -47,7 +47,7 @@ def judgement_key(
 
 @cache
 def scorer_version(tools: Tools) -> str:
-    """promptfoo's version. Raises MachineryError when it is not installed."""
+    """Promptfoo's version. Raises MachineryError when it is not installed."""
     manifest = tools.node_modules / "promptfoo" / "package.json"
     try:
         return str(json.loads(manifest.read_text(encoding="utf-8"))["version"])

@@ -31,8 +31,8 @@ class Model:
 
         Raises UserError when a variable of the prompt is missing.
         """
-        from google.genai import errors  # noqa: PLC0415 - two seconds that --help need not pay
-        from httpx import HTTPError  # noqa: PLC0415
+        from google.genai import errors
+        from httpx import HTTPError
 
         system, contents = _conversation(release, variables)
         config = _config(release, system)
@@ -52,10 +52,10 @@ class Model:
 
 
 def _client(environment: Environment) -> "Client":
-    from google import genai  # noqa: PLC0415
-    from google.auth.exceptions import DefaultCredentialsError  # noqa: PLC0415
-    from google.genai.types import HttpOptions, HttpRetryOptions  # noqa: PLC0415
-    from google.oauth2.credentials import Credentials  # noqa: PLC0415
+    from google import genai
+    from google.auth.exceptions import DefaultCredentialsError
+    from google.genai.types import HttpOptions, HttpRetryOptions
+    from google.oauth2.credentials import Credentials
 
     address = environment.endpoints.vertex
     try:
@@ -63,7 +63,7 @@ def _client(environment: Environment) -> "Client":
             vertexai=True,
             project=environment.project,
             location=environment.region,
-            # The local cloud takes any token; AnonymousCredentials are refused by the client itself.
+            # The local cloud takes any token; AnonymousCredentials the client itself refuses.
             credentials=Credentials(token="local") if address else None,  # type: ignore[no-untyped-call]  # noqa: S106
             http_options=HttpOptions(
                 base_url=address,
@@ -82,7 +82,7 @@ def _client(environment: Environment) -> "Client":
 
 
 def _conversation(release: Release, variables: dict[str, Any]) -> tuple[str | None, list[Any]]:
-    from google.genai.types import Content, Part  # noqa: PLC0415
+    from google.genai.types import Content, Part
 
     messages = release.render(variables)
     system = "\n\n".join(message.content for message in messages if message.role == "system")
@@ -98,7 +98,7 @@ def _conversation(release: Release, variables: dict[str, Any]) -> tuple[str | No
 
 
 def _config(release: Release, system: str | None) -> "GenerateContentConfig":
-    from google.genai import types  # noqa: PLC0415
+    from google.genai import types
 
     generation = release.generation
     return types.GenerateContentConfig(
