@@ -65,7 +65,8 @@ def steps(tools: Path) -> list[Step]:
     venv, modules = tools / ".venv", tools / "node_modules"
     lock = tools / "requirements"
     python = venv / "bin" / "python"
-    uv = [str(venv / "bin" / "uv"), "pip", "install", "--python", str(python)]
+    # The system's certificates: a company's proxy has its own.
+    uv = [str(venv / "bin" / "uv"), "--system-certs", "pip", "install", "--python", str(python)]
 
     def make_venv() -> None:
         shutil.rmtree(venv, ignore_errors=True)
@@ -132,6 +133,11 @@ def cause(said: str, otherwise: str) -> str:
     """The likely cause of a failure, from what was said."""
     if "no space left" in said or "enospc" in said or "os error 28" in said:
         return "the disk is full: make room and run it again, it goes on from this step"
+    if "unknownissuer" in said or "certificate verify failed" in said:
+        return (
+            "the registry's certificate is not trusted: add your proxy's certificate to the "
+            "system's, or name its file with SSL_CERT_FILE, and run it again"
+        )
     if any(sign in said for sign in OFFLINE):
         return (
             "no network: the package registries do not answer. Check the connection, or the proxy "
