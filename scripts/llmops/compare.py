@@ -361,7 +361,8 @@ def _suite(
 
 
 def _is_flaky(case: CaseResult) -> bool:
-    return any(len({each.passed for each in side}) > 1 for side in (case.base, case.head))
+    sides = (side for side in (case.base, case.head) if len(side) > 1)
+    return any(len({each.passed for each in side}) > 1 for side in sides)
 
 
 def _case_changes(scores: Scores) -> Iterator[CaseChange]:
