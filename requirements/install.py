@@ -116,6 +116,8 @@ def run(command: list[str], cwd: Path | None = None, path: Path | None = None) -
     env.pop("VIRTUAL_ENV", None)
     if path is not None:
         env["PATH"] = f"{path}{os.pathsep}{env['PATH']}"
+    # Node, too, is to trust what the system trusts.
+    env["NODE_OPTIONS"] = f"{env.get('NODE_OPTIONS', '')} --use-system-ca".strip()
     said = []
     process = subprocess.Popen(
         command, cwd=cwd, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
