@@ -1,6 +1,7 @@
 """The shipped suites: what promptfoo accepts alone, and what their rules and scores say."""
 
 import json
+import shutil
 import subprocess
 from functools import cache
 from pathlib import Path
@@ -14,17 +15,22 @@ from llmops import config
 from llmops.evals import score
 from llmops.localcloud import seed
 
+from tests.repository import Repository, make_repository
+from tests.services import ScriptedModel
+
 PROJECT = Path(__file__).parents[2]
 SUITES = ("evals/quality.yaml", "evals/safety.yaml")
 ASSERTIONS = PROJECT / "evals" / "assertions"
 
 
-def run(*command: str, text: str = "") -> str:
+def run(
+    *command: str, text: str = "", cwd: Path = PROJECT, env: dict[str, str] | None = None
+) -> str:
     tools = config.tools(PROJECT)
     done = subprocess.run(
         command,
-        cwd=PROJECT,
-        env=dict(score.environment(tools)),
+        cwd=cwd,
+        env={**score.environment(tools), **(env or {})},
         input=text,
         capture_output=True,
         text=True,
@@ -62,10 +68,40 @@ def safety_cases() -> list[dict[str, Any]]:
     return cases
 
 
+@pytest.fixture
+def checkout(tmp_path: Path) -> Repository:
+    """The shipped application, with its data pulled."""
+    root = tmp_path / "checkout"
+    for folder in ("evals", "models", "prompts"):
+        shutil.copytree(PROJECT / folder, root / folder)
+    for name in ("llmops.yaml", "data.dvc", "scripts/llmops/evals/provider.py"):
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(PROJECT / name, root / name)
+    (root / "data").mkdir()
+    for name, content in files().items():
+        (root / "data" / name).write_bytes(content)
+    return make_repository(root, {".gitignore": ".llmops/\n"})
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("path", SUITES)
-def test_promptfoo_alone_accepts_the_suite(path: str) -> None:
-    assert "Configuration is valid" in run("promptfoo", "validate", "--config", path)
+def test_promptfoo_alone_runs_the_suite(
+    path: str, checkout: Repository, model: ScriptedModel
+) -> None:
+    local = checkout.root / ".llmops" / "local"
+    local.mkdir(parents=True)
+    (local / "endpoints.json").write_text(json.dumps({"vertex": model.url}), encoding="utf-8")
+    output = checkout.root / "output.json"
+    command = ("promptfoo", "eval", "-c", path, "--filter-first-n", "3", "--no-cache", "--no-table")
+    env = {"LLMOPS_HOME": str(local.parent), "PROMPTFOO_PASS_RATE_THRESHOLD": "0"}
+
+    run(*command, "-o", str(output), cwd=checkout.root, env=env)
+
+    rows = json.loads(output.read_text(encoding="utf-8"))["results"]["results"]
+    assert len(rows) == 3
+    assert sorted(model.questions) == sorted(row["vars"]["question"] for row in rows)
+    assert all(row["vars"]["question"] in row["response"]["output"] for row in rows)
+    assert all(row["gradingResult"]["componentResults"] for row in rows)
 
 
 def test_every_case_has_an_id_of_its_own() -> None:
