@@ -1,10 +1,9 @@
 """Fixtures that several rooms' tests share."""
 
 import json
-import socket
 import subprocess
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -12,13 +11,34 @@ from hypothesis import settings
 from llmops.localcloud import storage
 
 from tests.repository import Repository, make_repository
-from tests.services import ScriptedModel, serve, wait_for
+from tests.services import PROJECT, ScriptedModel, free_port, serve, wait_for
 
 # The first example pays for importing scipy: what is slow is for `make bench` to say.
 settings.register_profile("llmops", deadline=None)
 settings.load_profile("llmops")
 
-PROJECT = Path(__file__).parents[1]
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--update-golden",
+        action="store_true",
+        help="write tests/golden/ anew; then review the difference as text",
+    )
+
+
+@pytest.fixture
+def golden(request: pytest.FixtureRequest) -> Callable[[str, str], None]:
+    """Holds a text that people read against tests/golden/NAME."""
+
+    def check(name: str, text: str) -> None:
+        path = PROJECT / "tests" / "golden" / name
+        if request.config.getoption("--update-golden"):
+            path.write_text(text, encoding="utf-8")
+        assert text == path.read_text(encoding="utf-8"), (
+            f"{name} differs; if it should: pytest --update-golden, and review the change"
+        )
+
+    return check
 
 
 @pytest.fixture
@@ -31,9 +51,7 @@ def repository(tmp_path: Path) -> Repository:
 def storage_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A bucket server with the bucket that the builders' llmops.yaml names."""
     folder = tmp_path_factory.mktemp("storage")
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     with (folder / "log").open("wb") as log:
         process = subprocess.Popen(
             storage.command(folder / "buckets", port), stdout=log, stderr=subprocess.STDOUT

@@ -2,15 +2,21 @@
 
 import contextlib
 import json
+import socket
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 
 import httpx
+
+PROJECT = Path(__file__).parents[1]
 
 Reply = Callable[[str, str], str]
 """System instruction and question -> answer."""
@@ -81,6 +87,29 @@ def serve(model: ScriptedModel) -> Iterator[ScriptedModel]:
     finally:
         server.shutdown()
         server.server_close()
+
+
+@contextmanager
+def local_github(folder: Path) -> Iterator[str]:
+    """The GitHub stand-in in a process of its own; its address."""
+    port = free_port()
+    command = [sys.executable, "-m", "llmops.localcloud.github", "--port", str(port)]
+    command += ["--state", str(folder), "--styles", str(PROJECT / "node_modules")]
+    process = subprocess.Popen(command, cwd=PROJECT / "scripts")
+    try:
+        wait_for(f"http://127.0.0.1:{port}/healthz")
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        process.kill()
+        process.wait()
+
+
+def free_port() -> int:
+    """A port that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
 
 
 def wait_for(url: str, seconds: float = 30.0) -> None:

@@ -204,7 +204,7 @@ def compare(as_json: bool) -> None:
 @_as_json
 @click.pass_context
 def report(context: click.Context, as_json: bool) -> None:
-    """Write the report: comment.md, report.html and junit.xml.
+    """Write the report to .llmops/run/report: comment.md, index.html and junit.xml.
 
     Reads what the last `llmops plan`, `eval` and `compare` left in .llmops/run.
     """

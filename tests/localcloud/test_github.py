@@ -1,7 +1,5 @@
 """The local GitHub, through PyGithub as it is, and through its pages."""
 
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,34 +7,20 @@ import httpx
 import pytest
 from github import Auth, Github, GithubException
 
-from tests.conftest import PROJECT
 from tests.repository import make_repository
-from tests.services import wait_for
+from tests.services import local_github
 
 
 @pytest.fixture
 def github(tmp_path: Path) -> Iterator[str]:
     """A local GitHub with one project and one pull request."""
-    import socket
-
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    url = f"http://127.0.0.1:{port}"
-    command = [sys.executable, "-m", "llmops.localcloud.github", "--port", str(port)]
-    command += ["--state", str(tmp_path / "state"), "--styles", str(PROJECT / "node_modules")]
-    process = subprocess.Popen(command, cwd=PROJECT / "scripts")
-    try:
-        wait_for(f"{url}/healthz")
+    with local_github(tmp_path / "state") as url:
         made = httpx.post(f"{url}/_local/repos", json={"full_name": "acme/shop"}).json()
         repository = make_repository(tmp_path / "clone")
         repository.replace("prompts/answer.prompt.yml", "one sentence", "three <b>words</b>")
         repository.commit("say less")
         repository.git("push", "--quiet", made["clone_url"], "main", "change")
         yield url
-    finally:
-        process.kill()
-        process.wait()
 
 
 @pytest.fixture

@@ -126,7 +126,7 @@ def _headline(plan: Plan, comparison: Comparison | None) -> str:
 def _table(suite: SuiteComparison) -> str:
     gates = {gate.metric: gate for gate in suite.gates}
     name = f"{suite.application} / {suite.name}"
-    head = f"### {_words(name)}: {suite.pairs} cases" + (
+    head = f"### {_words(name)}: {_count(suite.pairs, 'case')}" + (
         "" if suite.has_base else ", new: there is no base to compare with"
     )
     rows = [_row(metric, gates.get(metric.metric), suite) for metric in suite.metrics]
@@ -163,8 +163,9 @@ def _evidence(comparison: Comparison, cases: int, width: int) -> Sequence[str]:
             shown = [_case(change, width) for change in changes[:cases]]
             hidden = len(changes) - len(shown)
             if hidden:
-                shown.append(f"*{hidden} more {word} cases: see the full report.*")
-            title = f"{suite.name}: {len(changes)} cases {word}"
+                more = _count(hidden, f"more {word} case")
+                shown.append(f"*{more}: see the full report.*")
+            title = f"{suite.name}: {_count(len(changes), 'case')} {word}"
             found.append(_fold(title, "\n\n".join(shown), opened=opened))
     return found
 
@@ -196,10 +197,10 @@ def _changes(changes: Sequence[ResourceChange], width: int) -> str:
             diff += [f"- {_cut(line, width)}" for line in (field.before or "").splitlines()[:20]]
             diff += [f"+ {_cut(line, width)}" for line in (field.after or "").splitlines()[:20]]
         if len(change.fields) > 40:
-            diff.append(f"@ and {len(change.fields) - 40} more fields")
+            diff.append(f"@ and {_count(len(change.fields) - 40, 'more field')}")
         if diff:
             lines += ["", fence("\n".join(diff), "diff"), ""]
-    return _fold(f"What changed: {len(changes)} resources", "\n".join(lines).strip())
+    return _fold(f"What changed: {_count(len(changes), 'resource')}", "\n".join(lines).strip())
 
 
 def _merge(plan: Plan) -> str:
@@ -240,8 +241,8 @@ def _uncertainty(comparison: Comparison) -> str:
                 )
         if suite.flaky:
             lines.append(
-                f"- {_words(suite.name)}: {len(suite.flaky)} flaky cases, whose repeats disagree: "
-                + ", ".join(map(code, suite.flaky[:10]))
+                f"- {_words(suite.name)}: {_count(len(suite.flaky), 'flaky case')}, "
+                "whose repeats disagree: " + ", ".join(map(code, suite.flaky[:10]))
             )
         if suite.base_errors or suite.head_errors:
             lines.append(
@@ -277,6 +278,10 @@ def _words(text: str) -> str:
 def _cut(text: str, width: int) -> str:
     flat = " ".join(text.split())
     return flat if len(flat) <= width else f"{flat[: width - 1]}…"
+
+
+def _count(number: int, thing: str) -> str:
+    return f"{number} {thing}" if number == 1 else f"{number} {thing}s"
 
 
 def _number(value: float) -> str:

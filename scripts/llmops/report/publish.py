@@ -1,5 +1,6 @@
 """Putting the report where people look: one comment, one check, the job's summary."""
 
+import contextlib
 import json
 import shutil
 from dataclasses import dataclass
@@ -106,13 +107,17 @@ def _summary(publication: Publication, github: GitHub) -> list[str]:
 
 def _comment(publication: Publication, pull: "PullRequest", folder: Path) -> str:
     """One comment, updated in place; of several, the newest is kept and the others go."""
+    from github import UnknownObjectException
+
     found = [each for each in pull.get_issue_comments() if MARKER in (each.body or "")]
-    if found:
-        *older, newest = found
-        for each in older:
+    for each in found[:-1]:
+        with contextlib.suppress(UnknownObjectException):
             each.delete()
-        newest.edit(publication.comment)
-        return f"updated the comment {newest.html_url}"
+    if found:
+        # Somebody may delete it between the look and the edit: then it is written anew.
+        with contextlib.suppress(UnknownObjectException):
+            found[-1].edit(publication.comment)
+            return f"updated the comment {found[-1].html_url}"
     if shutil.which("cml"):
         # CML posts the first comment under its own name; its marker finds it again as any other.
         file = folder / "comment.md"

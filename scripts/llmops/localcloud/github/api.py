@@ -21,6 +21,8 @@ _CONCLUSIONS = {
     "skipped",
     "timed_out",
 }
+READ_ONLY_TOKEN = "read-only"
+"""What a workflow run of a fork's pull request has: it may read, not write."""
 _USER = {"login": "github-actions[bot]", "id": 41898282, "type": "Bot"}
 
 
@@ -323,8 +325,11 @@ class Api:
         raise RefusalError(404, "Not Found")
 
     def _signed(self, request: Request) -> None:
-        if not request.headers.get("authorization"):
+        signature = request.headers.get("authorization")
+        if not signature:
             raise RefusalError(401, "Requires authentication")
+        if signature.endswith(f" {READ_ONLY_TOKEN}"):
+            raise RefusalError(403, "Resource not accessible by integration")
 
     async def _written(self, request: Request) -> dict[str, Any]:
         self._signed(request)
