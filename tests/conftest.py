@@ -1,6 +1,7 @@
 """Fixtures that several rooms' tests share."""
 
 import json
+import signal
 import subprocess
 import uuid
 from collections.abc import Callable, Iterator
@@ -16,6 +17,8 @@ from tests.services import PROJECT, ScriptedModel, free_port, serve, wait_for
 # The first example pays for importing scipy: what is slow is for `make bench` to say.
 settings.register_profile("llmops", deadline=None)
 settings.load_profile("llmops")
+# A runner that starts the tests in the background has them ignore Ctrl-C, and so would the verbs.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
