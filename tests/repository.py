@@ -98,7 +98,11 @@ class Repository:
         """Runs a verb as a person would, in a process of its own."""
         import os
 
-        clean = {k: v for k, v in os.environ.items() if not k.startswith(("LLMOPS_", "GITHUB_"))}
+        clean = {
+            k: v
+            for k, v in os.environ.items()
+            if k != "CI" and not k.startswith(("LLMOPS_", "GITHUB_"))
+        }
         done = subprocess.run(
             [sys.executable, "-m", "llmops.cli", *args],
             cwd=self.root,

@@ -18,8 +18,10 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 def _verbs() -> ModuleType:
     """What the verbs do, imported once a verb is known: `--help` needs none of it."""
-    from llmops import commands
+    from llmops import commands, config, progress
 
+    if config.on_a_runner():
+        progress.write_lines()
     return commands
 
 

@@ -436,6 +436,9 @@ def _plan(workspace: "Workspace", base: str, head: str | None) -> "Planned":
 def _console() -> "Console":
     from rich.console import Console
 
+    if config.on_a_runner():
+        # A runner may claim a terminal of 80 columns; what is read is a log.
+        return Console(width=140, force_terminal=False)
     return Console(soft_wrap=not sys.stdout.isatty())
 
 

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from typing import Protocol
 
 _LOG_EVERY_SECONDS = 10.0
+_animated = True
 
 
 class Advance(Protocol):
@@ -21,11 +22,17 @@ def counted(what: str, total: int, *, quiet: bool = False) -> Iterator[Advance]:
     """Progress on standard error, with an estimate of the time left."""
     if quiet or total == 0:
         yield _unseen
-    elif sys.stderr.isatty():
+    elif _animated and sys.stderr.isatty():
         with _bar(what, total) as advance:
             yield advance
     else:
         yield _log_lines(what, total)
+
+
+def write_lines() -> None:
+    """Has progress written as lines, even to what looks like a terminal: a workflow's log."""
+    global _animated  # noqa: PLW0603 - one process has one standard error
+    _animated = False
 
 
 def say(text: str, *, quiet: bool = False) -> None:

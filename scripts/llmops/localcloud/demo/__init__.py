@@ -186,7 +186,7 @@ def act_command(clone: Path, event: Path, env: dict[str, str]) -> list[str]:
         str(Path(sys.executable).with_name("act")),
         *("pull_request", "--workflows", ".github/workflows/pr.yml", "--eventpath", str(event)),
         *("--platform", "ubuntu-latest=-self-hosted", "--action-offline-mode", "--concurrent-jobs"),
-        *("1", "--secret", "GITHUB_TOKEN=local"),
+        *("1", "--secret", "GITHUB_TOKEN=token-of-the-demo"),
     ]
     for path in sorted((clone / ".github").rglob("*.yml")):
         for line in path.read_text(encoding="utf-8").splitlines():
