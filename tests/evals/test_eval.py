@@ -236,3 +236,22 @@ def test_a_bucket_that_fails_is_noted_and_the_answers_are_kept_here(
     ran: Ran = repository.llmops("eval", "--json", env=changed)
 
     assert ran.code == 0, "everything is on this machine: the bucket is not needed"
+
+
+def test_of_ten_prompts_only_the_changed_ones_cases_are_asked(
+    repository: Repository, cloud: dict[str, str], model: ScriptedModel
+) -> None:
+    prompt = (repository.root / "prompts/answer.prompt.yml").read_text(encoding="utf-8")
+    config = (repository.root / "models/assistant.yaml").read_text(encoding="utf-8")
+    for n in range(9):
+        repository.write(f"prompts/p{n}.prompt.yml", prompt.replace("Answer", f"Answer {n}"))
+        own = config.replace("application: assistant", f"application: app{n}")
+        repository.write(f"models/app{n}.yaml", own.replace("answer.prompt", f"p{n}.prompt"))
+    repository.commit("ten prompts")
+    repository.git("branch", "--force", "main")
+    repository.replace("prompts/p3.prompt.yml", "one sentence", "two sentences")
+
+    results = evaluate(repository, cloud)
+
+    assert [suite["application"] for suite in results["suites"]] == ["app3"]
+    assert len(model.questions) == results["model_calls"] == 4
