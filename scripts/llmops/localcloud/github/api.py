@@ -21,7 +21,7 @@ _CONCLUSIONS = {
     "skipped",
     "timed_out",
 }
-READ_ONLY_TOKEN = "read-only"
+READ_ONLY_TOKEN = "read-only"  # noqa: S105 - it opens nothing
 """What a workflow run of a fork's pull request has: it may read, not write."""
 _USER = {"login": "github-actions[bot]", "id": 41898282, "type": "Bot"}
 

@@ -76,9 +76,7 @@ def _service_routes(
     endings = dict(_operation_endings(client))
     channel = _Recording()
     stubs = _stubs(transports, channel)
-    base = next(
-        value for name, value in vars(rest).items() if name.endswith("RestTransport") and "_" in name
-    )
+    base = next(v for name, v in vars(rest).items() if re.fullmatch(r"_\w+RestTransport", name))
     for name, value in vars(base).items():
         if not (inspect.isclass(value) and hasattr(value, "_get_http_options")):
             continue
@@ -108,18 +106,16 @@ def _service_routes(
         }
 
 
-def _stubs(transports: ModuleType, channel: _Recording) -> dict[str, tuple[str, tuple[Any, Any, bool]]]:
+def _stubs(
+    transports: ModuleType, channel: _Recording
+) -> dict[str, tuple[str, tuple[Any, Any, bool]]]:
     """RPC -> its full path, and the descriptors of request and response."""
-    kind = next(
-        value
-        for name, value in vars(transports).items()
-        if name.endswith("GrpcTransport")
-    )
+    kind = next(value for name, value in vars(transports).items() if name.endswith("GrpcTransport"))
     transport = kind.__new__(kind)
     transport._stubs, transport._logged_channel, transport._grpc_channel = {}, channel, channel  # noqa: SLF001
     found = {}
     for name, value in vars(kind).items():
-        if isinstance(value, property) and not name.startswith("_"):
+        if isinstance(value, property) and value.fget and not name.startswith("_"):
             before = set(channel.stubs)
             try:
                 value.fget(transport)
@@ -171,8 +167,8 @@ def _resolved(module: ModuleType, node: ast.expr) -> Any:  # noqa: ANN401 - a de
 
 def _descriptors(messages: dict[str, Any]) -> bytes:
     """Every file that the messages need, those which others import first."""
-    from google.protobuf import descriptor_pb2
     from google.longrunning import operations_pb2
+    from google.protobuf import descriptor_pb2
     from google.rpc import error_details_pb2
 
     files: dict[str, Any] = {}
@@ -190,7 +186,7 @@ def _descriptors(messages: dict[str, Any]) -> bytes:
     found = descriptor_pb2.FileDescriptorSet()
     for file in files.values():
         file.CopyToProto(found.file.add())
-    return found.SerializeToString()
+    return bytes(found.SerializeToString())
 
 
 def _snake(name: str) -> str:
