@@ -28,8 +28,8 @@ class ScriptedModel:
 
     reply: Reply
     questions: list[str] = field(default_factory=list)
-    fail: Callable[[str], int | None] = lambda _question: None
-    """Question -> HTTP status to fail with, or None."""
+    fail: Callable[[str, str], int | None] = lambda _system, _question: None
+    """System instruction and question -> HTTP status to fail with, or None."""
     delay_seconds: float = 0.0
     url: str = ""
 
@@ -39,7 +39,7 @@ class ScriptedModel:
         )
         question = body["contents"][-1]["parts"][0]["text"]
         time.sleep(self.delay_seconds)
-        status = self.fail(question)
+        status = self.fail(system, question)
         self.questions.append(question)
         if status:
             return status, {

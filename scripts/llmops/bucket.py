@@ -10,6 +10,8 @@ if TYPE_CHECKING:
     from google.cloud.storage import Bucket as GoogleBucket
 
 _TIMEOUT_SECONDS = 30.0
+_CONNECTIONS = 16
+"""As many threads may read and write at once."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,13 +48,31 @@ class Bucket:
         except (GoogleAPIError, OSError) as error:
             raise self._failed("write", name, error) from None
 
+    def names(self, prefix: str) -> list[str]:
+        """The names of the objects that begin so, in order.
+
+        Raises MachineryError when the bucket cannot be reached.
+        """
+        from google.api_core.exceptions import GoogleAPIError
+
+        try:
+            found = self._google.list_blobs(prefix=prefix, timeout=_TIMEOUT_SECONDS)
+            return sorted(str(blob.name) for blob in found)
+        except (GoogleAPIError, OSError) as error:
+            raise self._failed("list", prefix, error) from None
+
     def _failed(self, verb: str, name: str, error: Exception) -> MachineryError:
         fix = "check the network and your rights on the bucket; locally: llmops local status"
         return MachineryError(f"cannot {verb} {self.url}/{name}: {error}", fix=fix)
 
 
-def connect(environment: Environment, connections: int = 16) -> Bucket:
-    """The environment's bucket, for as many threads at once as `connections`.
+def connect(environment: Environment) -> Bucket:
+    """The environment's bucket. Raises MachineryError when nobody is signed in."""
+    return open_bucket(environment.bucket, environment.project, environment.endpoints.storage)
+
+
+def open_bucket(url: str, project: str, address: str | None) -> Bucket:
+    """The bucket `gs://NAME`, at Cloud Storage itself or at the local cloud's address.
 
     Raises MachineryError when nobody is signed in.
     """
@@ -61,18 +81,16 @@ def connect(environment: Environment, connections: int = 16) -> Bucket:
     from google.cloud import storage
     from requests.adapters import HTTPAdapter
 
-    address = environment.endpoints.storage
     try:
         client = storage.Client(
-            project=environment.project,
+            project=project,
             credentials=AnonymousCredentials() if address else None,  # type: ignore[no-untyped-call]
             client_options={"api_endpoint": address} if address else None,
         )
     except GoogleAuthError as error:
         fix = "gcloud auth application-default login, or use --env local"
         raise MachineryError(f"not signed in to Google Cloud: {error}", fix=fix) from None
-    adapter = HTTPAdapter(pool_connections=connections, pool_maxsize=connections)
+    adapter = HTTPAdapter(pool_connections=_CONNECTIONS, pool_maxsize=_CONNECTIONS)
     for scheme in ("https://", "http://"):
         client._http.mount(scheme, adapter)  # noqa: SLF001 - the client has no public door for it
-    name = environment.bucket.removeprefix("gs://")
-    return Bucket(url=environment.bucket, _google=client.bucket(name))
+    return Bucket(url=url, _google=client.bucket(url.removeprefix("gs://")))

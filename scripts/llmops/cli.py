@@ -34,6 +34,14 @@ Exit codes
 """
 
 
+def _operating() -> ModuleType:
+    """What the release manager's verbs do, imported as late."""
+    _verbs()
+    from llmops import operating
+
+    return operating
+
+
 def _environment(function: F) -> F:
     return click.option(
         "--env",
@@ -77,6 +85,7 @@ def llmops() -> None:
       llmops local up      a cloud on this machine: bucket, model, GitHub
       llmops pr            plan, evaluate and report this branch against main
       llmops plan          what changed, and what a merge would do
+      llmops status        what is live, and whether it is what main says
     """
 
 
@@ -251,6 +260,110 @@ def pr(base: str, environment: str | None, as_json: bool, open_page: bool | None
     Uncommitted changes count. Starts the local cloud where it is needed.
     """
     _verbs().pull_request(base, environment, as_json=as_json, open_page=open_page)
+
+
+# --- release, deploy, rollback, status, reconcile -----------------------------------------------
+
+
+def _revision(function: F) -> F:
+    return click.option(
+        "--rev", "revision", metavar="REV", default="HEAD", show_default=True, help="What to take."
+    )(function)
+
+
+def _application(function: F) -> F:
+    return click.option("--application", metavar="NAME", help="Only this one. Default: all.")(
+        function
+    )
+
+
+@llmops.group()
+def release() -> None:
+    """Releases: the bundle of all that shapes an answer, named by its digest."""
+
+
+@release.command("build")
+@_revision
+@_environment
+@_as_json
+def release_build(revision: str, environment: str | None, as_json: bool) -> None:
+    """Write each application's bundle to gs://BUCKET/releases/DIGEST/, unless it is there.
+
+    The same revision gives the same bytes. `llmops deploy` does this by itself.
+    """
+    _operating().release_build(environment, revision, as_json=as_json)
+
+
+@llmops.command()
+@_revision
+@_environment
+@_application
+@click.option("--dry-run", is_flag=True, help="Print the steps that the real run takes, and stop.")
+@click.option("--retry", is_flag=True, help="Try a release again that was rolled back.")
+@_as_json
+def deploy(
+    revision: str,
+    environment: str | None,
+    application: str | None,
+    dry_run: bool,
+    retry: bool,
+    as_json: bool,
+) -> None:
+    """Bring what a revision says to Vertex AI: upload, canary, watch, promote, or roll back.
+
+    Looks at what is live and takes only the steps that are missing, so that it may be killed and
+    run again at any time. Ends with 1 when the release was rolled back, or is held at its share
+    for want of traffic. Shares, window and bounds: `canary` in models/*.yaml.
+
+    \b
+    Examples:
+      llmops deploy --env staging --dry-run
+      llmops deploy --env production --application assistant
+    """
+    _operating().deploy(
+        environment, revision, application, dry_run=dry_run, retry=retry, as_json=as_json
+    )
+
+
+@llmops.command()
+@_environment
+@_application
+@click.option("--to", metavar="RELEASE", help="Its digest's beginning. Default: the former one.")
+@_as_json
+def rollback(
+    environment: str | None, application: str | None, to: str | None, as_json: bool
+) -> None:
+    """Give all traffic back to the former release, in one call; a running deploy gives way.
+
+    Nothing is tuned or uploaded. Afterwards main and live differ on purpose: `llmops status` says
+    so until the change is reverted on main.
+    """
+    _operating().rollback(environment, application, to, as_json=as_json)
+
+
+@llmops.command()
+@_environment
+@_as_json
+def status(environment: str | None, as_json: bool) -> None:
+    """Show what is live beside what main says: in sync, drifted, missing, foreign, and why.
+
+    Without --env: the environments in $LLMOPS_ENVIRONMENTS, or else the local ones.
+    """
+    _operating().status(environment, as_json=as_json)
+
+
+@llmops.command()
+@_environment
+@click.option("--apply", is_flag=True, help="Repair what drifted.")
+@click.option("--publish", is_flag=True, help="Keep one issue at GitHub while they differ.")
+@_as_json
+def reconcile(environment: str | None, apply: bool, publish: bool, as_json: bool) -> None:
+    """Find where live and main differ; with --apply make live what main says.
+
+    Exit code 1 where they differ still. A release that was rolled back is left alone: that is on
+    purpose.
+    """
+    _operating().reconcile(environment, apply=apply, publish=publish, as_json=as_json)
 
 
 @llmops.command()

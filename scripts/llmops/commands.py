@@ -36,23 +36,23 @@ def plan(
     base: str, head: str | None, environment: str | None, *, as_json: bool, github_output: bool
 ) -> None:
     """Prints the plan and keeps it for the other verbs."""
-    workspace = _workspace(environment)
+    workspace = workspace_of(environment)
     planned = _plan(workspace, base, head)
     if github_output:
         config.write_github_output(evaluate=bool(planned.plan.evaluations))
     if as_json:
-        _print_json(planned.plan)
+        print_json(planned.plan)
     else:
         from llmops.render import show_plan
 
-        show_plan(planned.plan, _console())
+        show_plan(planned.plan, console())
 
 
 def data_pull(base: str, head: str | None, environment: str | None, *, as_json: bool) -> None:
     """Fetches what the plan needs."""
     from llmops.workspace import plan_between, pull_data, revisions
 
-    workspace = _workspace(environment)
+    workspace = workspace_of(environment)
     planned = plan_between(workspace, *revisions(workspace, base, head))
     fetched = pull_data(workspace, planned)
     needed = planned.plan.data_needed
@@ -86,11 +86,11 @@ def data_build(*, as_json: bool) -> None:
 
 def evaluate(base: str, head: str | None, environment: str | None, *, as_json: bool) -> None:
     """Answers and judges what the plan names."""
-    workspace = _workspace(environment)
+    workspace = workspace_of(environment)
     planned = _plan(workspace, base, head)
     results = _evaluate(workspace, planned)
     if as_json:
-        _print_json(results)
+        print_json(results)
         return
     print(f"{results.model_calls} model calls, {results.elapsed_seconds:.1f} s.")
     for note in results.notes:
@@ -102,15 +102,15 @@ def compare(*, as_json: bool) -> None:
     """Decides, prints, and ends with the decision's exit code."""
     from llmops.compare import exit_code
 
-    workspace = _workspace(None)
+    workspace = workspace_of(None)
     comparison = _compare(workspace)
     if as_json:
-        _print_json(comparison)
+        print_json(comparison)
     else:
         from llmops.render import show_comparison
 
-        show_comparison(comparison, _console())
-    _end(exit_code(comparison))
+        show_comparison(comparison, console())
+    end(exit_code(comparison))
 
 
 def _evaluate(workspace: "Workspace", planned: "Planned", *, quiet: bool = False) -> "Results":
@@ -137,7 +137,35 @@ def _compare(workspace: "Workspace") -> "Comparison":
     results = jsonfile.read(Results, workspace.run_folder / RESULTS, made_by="llmops eval")
     comparison = comparing.compare(results, config.settings(workspace.root).prices)
     jsonfile.dump(comparison, workspace.run_folder / COMPARISON)
+    _keep_decision(workspace, results, comparison)
     return comparison
+
+
+def _keep_decision(workspace: "Workspace", results: "Results", comparison: "Comparison") -> None:
+    """Into the bucket, so that whoever deploys the release sees that it was judged, and how.
+
+    Once for a decision: asking the bucket costs more than a whole run where nothing changed.
+    """
+    from llmops import bundle
+    from llmops.bucket import connect
+
+    suites = {
+        suite.name: {metric.metric: metric.head for metric in suite.metrics}
+        for suite in comparison.suites
+    }
+    summary = {"verdict": comparison.verdict, "title": comparison.title, "suites": suites}
+    content = json.dumps(summary, sort_keys=True).encode()
+    for release in results.releases:
+        marker = config.home(workspace.root) / "cache" / bundle.evaluation_name(release.head)
+        if marker.exists() and marker.read_bytes() == content:
+            continue
+        try:
+            connect(workspace.environment).write(bundle.evaluation_name(release.head), content)
+        except LlmopsError as error:
+            progress.say(f"note: the decision is not in the bucket: {error.message}")
+            continue
+        marker.parent.mkdir(parents=True, exist_ok=True)
+        marker.write_bytes(content)
 
 
 # --- the whole way --------------------------------------------------------------------------------
@@ -150,13 +178,13 @@ def pull_request(
     from llmops.workspace import pull_data
 
     started = time.perf_counter()
-    workspace = _workspace(environment)
+    workspace = workspace_of(environment)
     planned = _plan(workspace, base, None)
     _note_if_behind(workspace, base)
     if not as_json:
         from llmops.render import show_plan
 
-        show_plan(planned.plan, _console())
+        show_plan(planned.plan, console())
     if not planned.plan.evaluations:
         (workspace.run_folder / RESULTS).unlink(missing_ok=True)
         (workspace.run_folder / COMPARISON).unlink(missing_ok=True)
@@ -180,11 +208,11 @@ def pull_request(
         from llmops.render import show_comparison
 
         print()
-        show_comparison(comparison, _console())
+        show_comparison(comparison, console())
         print(f"Report: {paths['page']}  ({time.perf_counter() - started:.1f} s)")
         if open_page or (open_page is None and sys.stdout.isatty() and not config.on_a_runner()):
             click.launch(paths["page"])
-    _end(exit_code(comparison))
+    end(exit_code(comparison))
 
 
 def _needs_cloud(workspace: "Workspace", planned: "Planned") -> bool:
@@ -215,7 +243,7 @@ def _note_if_behind(workspace: "Workspace", base: str) -> None:
 
 def report(*, as_json: bool) -> None:
     """Writes comment, page and JUnit file."""
-    paths = _report(_workspace(None))
+    paths = _report(workspace_of(None))
     print(json.dumps(paths) if as_json else "\n".join(paths.values()))
 
 
@@ -225,7 +253,7 @@ def report_publish(
     """Puts the report on the pull request of this workflow run."""
     from llmops.report import publish
 
-    workspace = _workspace(environment)
+    workspace = workspace_of(environment)
     github = config.github()
     about = publish.event(github)
     if nothing_to_evaluate:
@@ -389,7 +417,7 @@ def local_status(*, as_json: bool) -> None:
                 print(f"    {line}")
             if each.state == "died":
                 print(f"    its whole log: {each.log}; `llmops local up` starts it again")
-    _end(ExitCode.PASS if all(each.state == "running" for each in found) else ExitCode.MACHINERY)
+    end(ExitCode.PASS if all(each.state == "running" for each in found) else ExitCode.MACHINERY)
 
 
 def _start_local_cloud(workspace: "Workspace") -> None:
@@ -403,7 +431,7 @@ def demo() -> None:
     """Runs the demo."""
     from llmops.localcloud import demo as shown
 
-    _end(shown.run(config.repository_root(), _console()))
+    end(shown.run(config.repository_root(), console()))
 
 
 # --- common ---------------------------------------------------------------------------------------
@@ -417,7 +445,8 @@ def record_failure(described: dict[str, Any]) -> None:
         (folder / FAILURE).write_text(json.dumps(described, indent=1), encoding="utf-8")
 
 
-def _workspace(environment: str | None) -> "Workspace":
+def workspace_of(environment: str | None) -> "Workspace":
+    """This checkout, in the chosen environment."""
     from llmops.workspace import Workspace
 
     return Workspace(config.repository_root(), environment)
@@ -433,21 +462,24 @@ def _plan(workspace: "Workspace", base: str, head: str | None) -> "Planned":
     return planned
 
 
-def _console() -> "Console":
+def console() -> "Console":
+    """Where tables are printed."""
     from rich.console import Console
 
     if config.on_a_runner():
         # A runner may claim a terminal of 80 columns; what is read is a log.
         return Console(width=140, force_terminal=False)
-    return Console(soft_wrap=not sys.stdout.isatty())
+    return Console() if sys.stdout.isatty() else Console(width=140, soft_wrap=True)
 
 
-def _print_json(value: object) -> None:
+def print_json(value: object) -> None:
+    """Prints a dataclass, or a tuple of them."""
     from pydantic import TypeAdapter
 
     print(TypeAdapter(type(value)).dump_json(value, indent=1).decode())
 
 
-def _end(code: ExitCode) -> None:
+def end(code: ExitCode) -> None:
+    """Ends the verb with this exit code."""
     if code is not ExitCode.PASS:
         raise click.exceptions.Exit(code)

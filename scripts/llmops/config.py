@@ -41,6 +41,9 @@ class EnvironmentSettings(Written):
     project: Annotated[str, StringConstraints(min_length=1)]
     region: Annotated[str, StringConstraints(min_length=1)]
     bucket: BucketUrl
+    promotes_from: str | None = None
+    serving_image: Annotated[str, StringConstraints(min_length=1)] = "llmops-serving"
+    serving_account: str | None = None
 
 
 class Settings(Written):
@@ -57,6 +60,10 @@ class Settings(Written):
             raise ValueError(
                 f"default: there is no environment {self.default!r}; there are: {known}"
             )
+        for name, entry in self.environments.items():
+            source = entry.promotes_from
+            if source is not None and (source not in self.environments or source == name):
+                raise ValueError(f"environments.{name}.promotes_from: there is no such environment")
         return self
 
 
@@ -78,6 +85,10 @@ class Environment:
     project: str
     region: str
     bucket: str
+    promotes_from: str | None
+    """The environment that must have verified a release before it comes here."""
+    serving_image: str
+    serving_account: str | None
     endpoints: Endpoints
 
 
@@ -93,6 +104,7 @@ class GitHub:
     event_path: str
     summary_path: str
     run_id: str
+    actor: str
 
     @property
     def run_url(self) -> str:
@@ -148,19 +160,22 @@ def environment_name(declared: Settings, chosen: str | None) -> str:
 def environment(root: Path, chosen: str | None = None) -> Environment:
     """The chosen environment with its addresses.
 
-    For a local one the addresses are those that `llmops local up` wrote. Raises UserError when
-    the local cloud was never started.
+    For a local one, and with $LLMOPS_LOCAL for all, the addresses are those that `llmops local up`
+    wrote. Raises UserError when the local cloud was never started.
     """
     declared = settings(root)
     name = environment_name(declared, chosen)
     entry = declared.environments[name]
     return Environment(
         name=name,
-        local=entry.local,
+        local=_is_local(entry),
         project=entry.project,
         region=entry.region,
         bucket=entry.bucket,
-        endpoints=_local_endpoints(home(root)) if entry.local else Endpoints(),
+        promotes_from=entry.promotes_from,
+        serving_image=entry.serving_image,
+        serving_account=entry.serving_account,
+        endpoints=_local_endpoints(home(root)) if _is_local(entry) else Endpoints(),
     )
 
 
@@ -183,7 +198,68 @@ def github() -> GitHub:
         event_path=get("GITHUB_EVENT_PATH", ""),
         summary_path=get("GITHUB_STEP_SUMMARY", ""),
         run_id=get("GITHUB_RUN_ID", ""),
+        actor=get("GITHUB_ACTOR", ""),
     )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Container:
+    """What Vertex AI tells a custom container, and what the deployment adds.
+
+    https://cloud.google.com/vertex-ai/docs/predictions/custom-container-requirements
+    """
+
+    port: int
+    health_route: str
+    predict_route: str
+    bundle: str
+    """`gs://BUCKET/releases/DIGEST`."""
+    project: str
+    region: str
+    concurrency: int
+    timeout_seconds: float
+    endpoints: Endpoints
+
+
+def container() -> Container:
+    """The container that this process is. Raises UserError when it is none."""
+    get = os.environ.get
+    try:
+        return Container(
+            port=int(os.environ["AIP_HTTP_PORT"]),
+            health_route=os.environ["AIP_HEALTH_ROUTE"],
+            predict_route=os.environ["AIP_PREDICT_ROUTE"],
+            bundle=os.environ["AIP_STORAGE_URI"],
+            project=os.environ["LLMOPS_PROJECT"],
+            region=os.environ["LLMOPS_REGION"],
+            concurrency=int(get("LLMOPS_CONCURRENCY", "64")),
+            timeout_seconds=float(get("LLMOPS_TIMEOUT_SECONDS", "30")),
+            endpoints=Endpoints(
+                storage=get("STORAGE_EMULATOR_HOST"), vertex=get("GOOGLE_VERTEX_BASE_URL")
+            ),
+        )
+    except KeyError as error:
+        fix = "Vertex AI sets the AIP_* variables, `llmops deploy` the LLMOPS_* ones"
+        raise UserError(f"{error.args[0]} is not set", fix=fix) from None
+
+
+def person() -> str:
+    """Who sits at this machine, for the labels that say who changed what."""
+    import getpass
+
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return "unknown"
+
+
+def reachable_environments(root: Path) -> list[str]:
+    """Those that `status` looks at: `$LLMOPS_ENVIRONMENTS`, or else the local ones."""
+    declared = settings(root).environments
+    chosen = os.environ.get("LLMOPS_ENVIRONMENTS")
+    if chosen:
+        return [environment_name(settings(root), name) for name in chosen.split()]
+    return [name for name, entry in declared.items() if entry.local]
 
 
 def write_github_output(**outputs: bool) -> None:
@@ -197,7 +273,12 @@ def write_github_output(**outputs: bool) -> None:
 def is_local(root: Path, chosen: str | None) -> bool:
     """Whether the chosen environment is a local one."""
     declared = settings(root)
-    return declared.environments[environment_name(declared, chosen)].local
+    return _is_local(declared.environments[environment_name(declared, chosen)])
+
+
+def _is_local(entry: EnvironmentSettings) -> bool:
+    """With $LLMOPS_LOCAL every environment is on this machine: how its workflows are rehearsed."""
+    return entry.local or bool(os.environ.get("LLMOPS_LOCAL"))
 
 
 def on_a_runner() -> bool:

@@ -132,6 +132,8 @@ class Serving(Written):
     max_replicas: Annotated[Whole, Field(ge=1)] = 1
     concurrency: Annotated[Whole, Field(ge=1)] = 64
     timeout_seconds: Annotated[Number, Field(gt=0)] = 30.0
+    log_share: Share = 1.0
+    deploy_timeout_seconds: Annotated[Number, Field(gt=0)] = 1800.0
 
     @model_validator(mode="after")
     def _range(self) -> "Serving":
@@ -154,6 +156,9 @@ class Canary(Written):
     max_blocked_share_increase: Share = 0.02
     min_requests: Annotated[Whole, Field(ge=0)] = 200
     on_too_little_traffic: Literal["hold", "promote", "roll_back"] = "hold"
+    smoke_cases: Annotated[Whole, Field(ge=1)] = 4
+    grace_seconds: Annotated[Number, Field(ge=0)] = 3600.0
+    when_busy: Literal["wait", "refuse"] = "wait"
 
     @field_validator("steps")
     @classmethod

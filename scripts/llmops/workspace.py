@@ -15,7 +15,7 @@ from llmops.evals.run import Caches, Shell
 from llmops.git import Revision
 from llmops.plan import AtHand, Plan, make_plan
 from llmops.resources import Desired, LoadedCase, Reader
-from llmops.serving.model import Model
+from llmops.serving.model import Model, model_of
 
 
 @dataclass(frozen=True)
@@ -133,7 +133,7 @@ def evaluation_shell(workspace: Workspace, *, quiet: bool = False) -> Shell:
 
     def model() -> Model:
         if not clients:
-            clients.append(Model(workspace.environment))
+            clients.append(model_of(workspace.environment))
         return clients[0]
 
     return Shell(

@@ -141,7 +141,7 @@ def test_a_call_that_fails_for_a_moment_is_retried(
 ) -> None:
     failed: list[str] = []
 
-    def fail_once(question: str) -> int | None:
+    def fail_once(_system: str, question: str) -> int | None:
         if failed:
             return None
         failed.append(question)
@@ -160,21 +160,21 @@ def test_a_call_that_fails_for_a_moment_is_retried(
 def test_a_call_that_keeps_failing_is_an_error_of_its_case_and_no_pass(
     repository: Repository, changed: dict[str, str], model: ScriptedModel
 ) -> None:
-    model.fail = lambda question: 400 if "abs" in question else None
+    model.fail = lambda _system, question: 400 if "abs" in question else None
 
     results = evaluate(repository, changed)
 
     case = next(case for case in results["suites"][0]["cases"] if case["id"] == "abs")
     assert case["head"][0]["answer"]["error"].startswith("400")
     assert case["head"][0]["checks"] == []
-    model.fail = lambda question: None
+    model.fail = lambda _system, question: None
     assert evaluate(repository, changed)["model_calls"] == 2, "errors must be asked again"
 
 
 def test_a_model_that_is_not_there_ends_it_with_three(
     repository: Repository, changed: dict[str, str], model: ScriptedModel
 ) -> None:
-    model.fail = lambda question: 400
+    model.fail = lambda _system, question: 400
 
     ran = repository.llmops("eval", env=changed)
 

@@ -87,8 +87,10 @@ def test_the_model_speaks_vertex_ai(up: dict[str, str]) -> None:
     counted = client.models.count_tokens(model=MODEL, contents=question)
     assert counted.total_tokens == answer.usage_metadata.prompt_token_count
     with pytest.raises(errors.ClientError) as unknown:
-        client.models.generate_content(model="gemini-2.5-pro", contents=question)
+        client.models.generate_content(model="no-such-model", contents=question)
     assert unknown.value.code == 404
+    stands = client.models.generate_content(model="gemini-x", contents=question, config=config)
+    assert (stands.text, stands.model_version) == (answer.text, MODEL), "it says who spoke"
     with pytest.raises(errors.ClientError) as long:
         client.models.generate_content(model=MODEL, contents="word " * 5_000)
     assert long.value.code == 400

@@ -46,7 +46,7 @@ def _release(application: str) -> Any:  # noqa: ANN401 - types that only this pa
     from llmops.errors import UserError
     from llmops.release import release_of
     from llmops.resources import Reader
-    from llmops.serving.model import Model
+    from llmops.serving.model import model_of
 
     root = git.toplevel(Path(__file__).parent)
     environment = config.environment(root)
@@ -55,7 +55,7 @@ def _release(application: str) -> Any:  # noqa: ANN401 - types that only this pa
         known = ", ".join(desired.applications)
         raise UserError(f"there is no model config {application}", fix=f"known: {known}")
     release = release_of(desired, desired.applications[application], environment.name)
-    return Model(environment), release
+    return model_of(environment), release
 
 
 def _reply(answer: Any) -> dict[str, Any]:  # noqa: ANN401 - an Answer, imported lazily

@@ -6,8 +6,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 from llmops import config
+from llmops.errors import UserError
 from llmops.localcloud import seed, storage
 from llmops.localcloud.supervisor import Service, ServiceStatus, Supervisor
+from llmops.localcloud.vertex import definitions
 
 
 def up(root: Path, progress: Callable[[str], None]) -> dict[str, str]:
@@ -17,14 +19,14 @@ def up(root: Path, progress: Callable[[str], None]) -> dict[str, str]:
     MachineryError when a service does not start.
     """
     home = config.home(root)
-    addresses = _supervisor(home, config.tools(root).node_modules).up(progress)
+    definitions.prepare(progress)
+    addresses = _supervisor(root).up(progress)
     path = home / config.ENDPOINTS_FILE
     partial = path.with_suffix(".partial")
     partial.write_text(json.dumps(addresses, indent=1), encoding="utf-8")
     partial.replace(path)
-    for entry in config.settings(root).environments.values():
-        if entry.local:
-            storage.make_bucket(addresses["storage"], entry.bucket)
+    for bucket in _buckets(root).values():
+        storage.make_bucket(addresses["storage"], f"gs://{bucket}")
     seed.fill_bucket(root, progress)
     return addresses
 
@@ -32,18 +34,30 @@ def up(root: Path, progress: Callable[[str], None]) -> dict[str, str]:
 def down(root: Path) -> list[str]:
     """Stops the services; returns the names of those that ran."""
     home = config.home(root)
-    stopped = _supervisor(home, config.tools(root).node_modules).down()
+    stopped = _supervisor(root).down()
     (home / config.ENDPOINTS_FILE).unlink(missing_ok=True)
     return stopped
 
 
 def status(root: Path) -> list[ServiceStatus]:
     """How each service is."""
-    return _supervisor(config.home(root), config.tools(root).node_modules).status()
+    return _supervisor(root).status()
 
 
-def _supervisor(home: Path, node_modules: Path) -> Supervisor:
-    folder = home / "local"
+def _buckets(root: Path) -> dict[str, str]:
+    """Project -> bucket, of every environment: with $LLMOPS_LOCAL all of them are here."""
+    return {
+        entry.project: entry.bucket.removeprefix("gs://")
+        for entry in config.settings(root).environments.values()
+    }
+
+
+def _supervisor(root: Path) -> Supervisor:
+    folder, node_modules = config.home(root) / "local", config.tools(root).node_modules
+    try:
+        buckets = _buckets(root)
+    except UserError:
+        buckets = {}  # what is running can be stopped whatever llmops.yaml says
     python = sys.executable
     # -P: the working directory, whatever it is, must not shadow a module.
     module = [python, "-P", "-m"]
@@ -53,17 +67,22 @@ def _supervisor(home: Path, node_modules: Path) -> Supervisor:
             Service(
                 name="storage",
                 health="/_internal/healthcheck",
-                command=lambda port: storage.command(folder / "storage", port),
+                command=lambda port, _: storage.command(folder / "storage", port),
             ),
             Service(
                 name="vertex",
                 health="/healthz",
-                command=lambda port: [*module, "llmops.localcloud.vertex", "--port", str(port)],
+                command=lambda port, before: [
+                    *(*module, "llmops.localcloud.vertex", "--port", str(port)),
+                    *("--state", str(folder / "vertex")),
+                    *("--storage", before["storage"]),
+                    *("--buckets", json.dumps(buckets)),
+                ],
             ),
             Service(
                 name="github",
                 health="/healthz",
-                command=lambda port: [
+                command=lambda port, _: [
                     *(*module, "llmops.localcloud.github", "--port", str(port)),
                     *("--state", str(folder / "github")),
                     *("--styles", str(node_modules / "github-markdown-css")),

@@ -6,7 +6,7 @@ import os
 import socket
 import subprocess
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -31,8 +31,8 @@ class Service:
     name: str
     health: str
     """The path that answers 200 once the service is ready."""
-    command: Callable[[int], Sequence[str]]
-    """Port -> command line."""
+    command: Callable[[int, Mapping[str, str]], Sequence[str]]
+    """Port, and the addresses of the services before it -> command line."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,7 +74,10 @@ class Supervisor:
         Raises MachineryError, with the end of its log, when a service does not become healthy.
         """
         with self._locked():
-            started = {each.name: self._start(each) for each in self._services}
+            started: dict[str, tuple[Started, bool]] = {}
+            for service in self._services:
+                before = {name: _url(entry.port) for name, (entry, _) in started.items()}
+                started[service.name] = self._start(service, before)
             for service in self._services:
                 entry, fresh = started[service.name]
                 self._wait(service, entry, progress, fresh=fresh)
@@ -122,7 +125,7 @@ class Supervisor:
             )
         return found
 
-    def _start(self, service: Service) -> tuple[Started, bool]:
+    def _start(self, service: Service, before: Mapping[str, str]) -> tuple[Started, bool]:
         """What runs, and whether it was started just now."""
         entry = self._remembered(service.name)
         if entry is not None and _process(entry) is not None:
@@ -135,7 +138,7 @@ class Supervisor:
             log.replace(log.with_suffix(".log.1"))
         with log.open("wb") as output:
             process = subprocess.Popen(
-                service.command(port),
+                service.command(port, before),
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,

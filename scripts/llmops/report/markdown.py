@@ -77,14 +77,14 @@ def failure(problem: Failure, context: Context) -> str:
     place = f"{problem.path}:{problem.line}" if problem.line else problem.path or ""
     lines = [f"## ❌ llmops: {title}", ""]
     if place:
-        lines += [f"At {code(place)}:", ""]
+        lines += [f"At {as_code(place)}:", ""]
     lines += [fence(problem.message[:4_000]), ""]
     if problem.fix:
         lines += ["**What to do:**", "", fence(problem.fix[:4_000]), ""]
     return "\n".join([*lines, _footer(context), MARKER, ""])
 
 
-def code(text: str) -> str:
+def as_code(text: str) -> str:
     """Inline code that its content cannot leave."""
     flat = " ".join(text.split()).replace("`", "ˋ").replace("|", "\\|")
     return f"`{flat}`" if flat else ""
@@ -118,15 +118,15 @@ def _headline(plan: Plan, comparison: Comparison | None) -> str:
         what = "nothing to evaluate" if plan.changes else "nothing changes in meaning"
         return f"## ✅ llmops: {what}: pass"
     icon = _ICONS[comparison.verdict]
-    lines = [f"## {icon} {comparison.verdict}", "", f"**{_words(comparison.title)}**"]
-    lines += ["", *(f"- {_words(reason)}" for reason in comparison.reasons)]
+    lines = [f"## {icon} {comparison.verdict}", "", f"**{as_words(comparison.title)}**"]
+    lines += ["", *(f"- {as_words(reason)}" for reason in comparison.reasons)]
     return "\n".join(lines).strip()
 
 
 def _table(suite: SuiteComparison) -> str:
     gates = {gate.metric: gate for gate in suite.gates}
     name = f"{suite.application} / {suite.name}"
-    head = f"### {_words(name)}: {_count(suite.pairs, 'case')}" + (
+    head = f"### {as_words(name)}: {_count(suite.pairs, 'case')}" + (
         "" if suite.has_base else ", new: there is no base to compare with"
     )
     rows = [_row(metric, gates.get(metric.metric), suite) for metric in suite.metrics]
@@ -149,7 +149,7 @@ def _row(metric: MetricComparison, gate: GateDecision | None, suite: SuiteCompar
     if gate is not None:
         rule = f"drop ≤ {gate.max_drop:g}" + ("" if gate.action == "block" else ", warns")
         verdict = f"{_ICONS[gate.verdict]} {gate.verdict}"
-    name = code(metric.metric)
+    name = as_code(metric.metric)
     return f"| {name} | {base} | {_number(metric.head)} | {change} | {rule} | {verdict} |"
 
 
@@ -172,12 +172,15 @@ def _evidence(comparison: Comparison, cases: int, width: int) -> Sequence[str]:
 
 def _case(change: CaseChange, width: int) -> str:
     scores = f"{_number(change.base_score)} → {_number(change.head_score)}"
-    lines = [f"**{_words(change.description or change.id)}** — {code(change.metric)} {scores}", ""]
+    lines = [
+        f"**{as_words(change.description or change.id)}** — {as_code(change.metric)} {scores}",
+        "",
+    ]
     lines += [
-        f"- {side}: {_words(_cut(text, width))}"
+        f"- {side}: {as_words(_cut(text, width))}"
         for side, text in (("base", change.base_answer), ("head", change.head_answer))
     ]
-    lines += [f"- ✕ {_words(_cut(reason, 300))}" for reason in change.failed_checks[:4]]
+    lines += [f"- ✕ {as_words(_cut(reason, 300))}" for reason in change.failed_checks[:4]]
     return "\n".join(lines)
 
 
@@ -186,10 +189,10 @@ def _changes(changes: Sequence[ResourceChange], width: int) -> str:
         return ""
     lines = []
     for change in changes:
-        where = f"{code(change.old_path)} → " if change.old_path else ""
-        touches = ", ".join(map(_words, change.touches)) or "nothing"
+        where = f"{as_code(change.old_path)} → " if change.old_path else ""
+        touches = ", ".join(map(as_words, change.touches)) or "nothing"
         lines.append(
-            f"- {change.kind} {where}{code(change.path)}: {change.change}; touches {touches}"
+            f"- {change.kind} {where}{as_code(change.path)}: {change.change}; touches {touches}"
         )
         diff = []
         for field in change.fields[:40]:
@@ -206,7 +209,7 @@ def _changes(changes: Sequence[ResourceChange], width: int) -> str:
 def _merge(plan: Plan) -> str:
     if not plan.merge:
         return "**What a merge does:** no release changes."
-    return "**What a merge does**\n\n" + "\n".join(f"- {_words(each)}" for each in plan.merge)
+    return "**What a merge does**\n\n" + "\n".join(f"- {as_words(each)}" for each in plan.merge)
 
 
 def _cost(comparison: Comparison) -> str:
@@ -217,7 +220,7 @@ def _cost(comparison: Comparison) -> str:
                 continue
             price = "not listed" if usage.price_usd is None else f"${usage.price_usd:.4f}"
             rows.append(
-                f"| {_words(suite.name)} | {side} | {usage.answers} | {usage.errors} "
+                f"| {as_words(suite.name)} | {side} | {usage.answers} | {usage.errors} "
                 f"| {usage.blocked} | {usage.input_tokens:,} | {usage.output_tokens:,} "
                 f"| {usage.latency_p50_ms:,.0f} / {usage.latency_p95_ms:,.0f} ms | {price} |"
             )
@@ -235,18 +238,19 @@ def _uncertainty(comparison: Comparison) -> str:
         for gate in suite.gates:
             metric = next((each for each in suite.metrics if each.metric == gate.metric), None)
             if metric is not None and metric.detectable_drop is not None:
+                drop = f"{as_code(gate.metric)} of {metric.detectable_drop:.3f}"
                 lines.append(
-                    f"- {_words(suite.name)}: {metric.cases} cases find a true drop of "
-                    f"{code(gate.metric)} of {metric.detectable_drop:.3f} four times out of five."
+                    f"- {as_words(suite.name)}: {metric.cases} cases find a true drop of {drop} "
+                    "four times out of five."
                 )
         if suite.flaky:
             lines.append(
-                f"- {_words(suite.name)}: {_count(len(suite.flaky), 'flaky case')}, "
-                "whose repeats disagree: " + ", ".join(map(code, suite.flaky[:10]))
+                f"- {as_words(suite.name)}: {_count(len(suite.flaky), 'flaky case')}, "
+                "whose repeats disagree: " + ", ".join(map(as_code, suite.flaky[:10]))
             )
         if suite.base_errors or suite.head_errors:
             lines.append(
-                f"- {_words(suite.name)}: {suite.base_errors} errors on base, "
+                f"- {as_words(suite.name)}: {suite.base_errors} errors on base, "
                 f"{suite.head_errors} on head; such cases are left out of the comparison "
                 "and count as no pass."
             )
@@ -254,7 +258,7 @@ def _uncertainty(comparison: Comparison) -> str:
 
 
 def _footer(context: Context) -> str:
-    links = [f"commit {code(context.commit[:12])}"] if context.commit else []
+    links = [f"commit {as_code(context.commit[:12])}"] if context.commit else []
     links += [f"[full report]({context.report_url})"] if context.report_url else []
     links += [f"[run]({context.run_url})"] if context.run_url else []
     links += ["on your machine: `llmops pr`"]
@@ -263,10 +267,10 @@ def _footer(context: Context) -> str:
 
 def _fold(title: str, body: str, *, opened: bool = False) -> str:
     attribute = " open" if opened else ""
-    return f"<details{attribute}><summary>{_words(title)}</summary>\n\n{body}\n\n</details>"
+    return f"<details{attribute}><summary>{as_words(title)}</summary>\n\n{body}\n\n</details>"
 
 
-def _words(text: str) -> str:
+def as_words(text: str) -> str:
     """Text as text: nothing in it is taken for Markdown, HTML, a mention or a link."""
     flat = " ".join(text.split())
     escaped = re.sub(r"([\\`*_\[\]|~])", r"\\\1", flat)

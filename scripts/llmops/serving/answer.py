@@ -15,6 +15,8 @@ class Answer:
     latency_ms: float = 0.0
     """Of the call that produced this answer, however long ago that was."""
     model_version: str = ""
+    safety_ratings: tuple[tuple[str, str], ...] = ()
+    """Category and probability of harm, as Vertex AI names them; none where it rated nothing."""
     error: str | None = None
     """Why there is no answer, after all retries."""
 

@@ -15,16 +15,24 @@ if TYPE_CHECKING:
 _ATTEMPTS = 4
 _FIRST_DELAY_SECONDS = 0.5
 _LONGEST_DELAY_SECONDS = 8.0
-_TIMEOUT_MS = 120_000
+_TIMEOUT_SECONDS = 120.0
 _PASSING = [408, 429, 500, 502, 503, 504]
 
 
 class Model:
     """Asks the models of one environment. Threads may share it."""
 
-    def __init__(self, environment: Environment) -> None:
-        self._address = environment.endpoints.vertex or "Vertex AI"
-        self._client = _client(environment)
+    def __init__(
+        self,
+        *,
+        project: str,
+        region: str,
+        address: str | None,
+        timeout_seconds: float = _TIMEOUT_SECONDS,
+    ) -> None:
+        """`address` is the local cloud's, or None for Vertex AI itself."""
+        self._address = address or "Vertex AI"
+        self._client = _client(project, region, address, timeout_seconds)
 
     def answer(self, release: Release, variables: dict[str, Any]) -> Answer:
         """What the release answers; a call that fails after all retries is an answer with `error`.
@@ -34,40 +42,66 @@ class Model:
         from google.genai import errors
         from httpx import HTTPError
 
-        system, contents = _conversation(release, variables)
-        config = _config(release, system)
+        question = _question(release, variables)
         started = time.perf_counter()
         try:
-            response = self._client.models.generate_content(
-                model=release.model,
-                contents=contents,
-                config=config,
-            )
-        except errors.APIError as error:
-            return Answer(text="", finish_reason="ERROR", error=f"{error.code} {error.message}")
-        except (HTTPError, OSError) as error:
-            reason = f"no answer from {self._address}: {error or type(error).__name__}"
-            return Answer(text="", finish_reason="ERROR", error=reason)
+            response = self._client.models.generate_content(**question)
+        except (errors.APIError, HTTPError, OSError) as error:
+            return self._failed(error)
         return _read(response, latency_ms=(time.perf_counter() - started) * 1000)
 
+    async def answer_soon(self, release: Release, variables: dict[str, Any]) -> Answer:
+        """As `answer`, without a thread for each question that is under way."""
+        from google.genai import errors
+        from httpx import HTTPError
 
-def _client(environment: Environment) -> "Client":
+        question = _question(release, variables)
+        started = time.perf_counter()
+        try:
+            response = await self._client.aio.models.generate_content(**question)
+        except (errors.APIError, HTTPError, OSError) as error:
+            return self._failed(error)
+        return _read(response, latency_ms=(time.perf_counter() - started) * 1000)
+
+    def _failed(self, error: Exception) -> Answer:
+        code, message = getattr(error, "code", None), getattr(error, "message", None)
+        reason = f"no answer from {self._address}: {error or type(error).__name__}"
+        if code is not None:
+            reason = f"{code} {message}"
+        return Answer(text="", finish_reason="ERROR", error=reason)
+
+
+def model_of(environment: Environment) -> Model:
+    """The models of an environment. Raises MachineryError when nobody is signed in."""
+    return Model(
+        project=environment.project,
+        region=environment.region,
+        address=environment.endpoints.vertex,
+    )
+
+
+def client_of(environment: Environment) -> "Client":
+    """The client of an environment. Raises MachineryError when nobody is signed in."""
+    endpoints = environment.endpoints
+    return _client(environment.project, environment.region, endpoints.vertex, _TIMEOUT_SECONDS)
+
+
+def _client(project: str, region: str, address: str | None, timeout_seconds: float) -> "Client":
     from google import genai
     from google.auth.exceptions import DefaultCredentialsError
     from google.genai.types import HttpOptions, HttpRetryOptions
     from google.oauth2.credentials import Credentials
 
-    address = environment.endpoints.vertex
     try:
         return genai.Client(
             vertexai=True,
-            project=environment.project,
-            location=environment.region,
+            project=project,
+            location=region,
             # The local cloud takes any token; AnonymousCredentials the client itself refuses.
             credentials=Credentials(token="local") if address else None,  # type: ignore[no-untyped-call]  # noqa: S106
             http_options=HttpOptions(
                 base_url=address,
-                timeout=_TIMEOUT_MS,
+                timeout=int(timeout_seconds * 1000),
                 retry_options=HttpRetryOptions(
                     attempts=_ATTEMPTS,
                     initial_delay=_FIRST_DELAY_SECONDS,
@@ -79,6 +113,12 @@ def _client(environment: Environment) -> "Client":
     except DefaultCredentialsError as error:
         fix = "gcloud auth application-default login, or use --env local"
         raise MachineryError(f"not signed in to Google Cloud: {error}", fix=fix) from None
+
+
+def _question(release: Release, variables: dict[str, Any]) -> dict[str, Any]:
+    """The arguments of generate_content."""
+    system, contents = _conversation(release, variables)
+    return {"model": release.model, "contents": contents, "config": _config(release, system)}
 
 
 def _conversation(release: Release, variables: dict[str, Any]) -> tuple[str | None, list[Any]]:
@@ -137,4 +177,9 @@ def _read(response: "GenerateContentResponse", *, latency_ms: float) -> Answer:
         output_tokens=(usage.candidates_token_count or 0) if usage else 0,
         latency_ms=round(latency_ms, 3),
         model_version=response.model_version or "",
+        safety_ratings=tuple(
+            (rating.category.value, rating.probability.value)
+            for rating in candidate.safety_ratings or ()
+            if rating.category and rating.probability
+        ),
     )

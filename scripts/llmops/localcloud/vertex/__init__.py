@@ -1,1 +1,1 @@
-"""Vertex AI on a laptop: so far its publisher models, with a small real model behind them."""
+"""Vertex AI on a laptop, from the official API definitions, with a small real model behind it."""

@@ -1,161 +1,275 @@
-"""The HTTP side: Google's paths, Google's errors, a queue that says no when it is full."""
+"""The HTTP side of the local Vertex AI: official messages in, official messages out."""
 
-import asyncio
 import json
-from collections.abc import AsyncIterator
-from typing import Any
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
 
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response, StreamingResponse
+from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from llmops.localcloud.vertex.generate import (
-    ApiError,
-    CountTokensRequest,
-    GenerateContentRequest,
-    completion_request,
-    messages,
-    new_id,
-    parse,
-    response,
-)
-from llmops.localcloud.vertex.weights import CONTEXT_TOKENS, NAME, SmallModel
+from llmops.localcloud.vertex import definitions, wire
+from llmops.localcloud.vertex.endpoints import Endpoints
+from llmops.localcloud.vertex.errors import ApiError
+from llmops.localcloud.vertex.faults import Faults
+from llmops.localcloud.vertex.operations import Operations
+from llmops.localcloud.vertex.predict import Prediction
+from llmops.localcloud.vertex.publisher import Publisher, check_publisher_model
+from llmops.localcloud.vertex.registry import Registry
+from llmops.localcloud.vertex.replicas import Replicas, base_environment
+from llmops.localcloud.vertex.requestlog import RequestLog
+from llmops.localcloud.vertex.standard import Standard
+from llmops.localcloud.vertex.store import Document, Store
+from llmops.localcloud.vertex.tuning import TuningJobs, no_tuner
+from llmops.localcloud.vertex.wire import Call
 
-_LONGEST_QUEUE = 256
-_PATH = (
-    "/{version:str}/projects/{project}/locations/{location}"
-    "/publishers/{publisher}/models/{model_and_verb:str}"
-)
+_VERSIONS = ("v1", "v1beta1", "ui")
+"""The clients poll operations under `ui` as well: it is the first rule that their name fits."""
+_RAW = ("PredictionService.RawPredict",)
 
 
-class Publisher:
-    """The publisher models of the local Vertex AI."""
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """Where the service is, and what it stands beside."""
 
-    def __init__(self, model: SmallModel) -> None:
-        self._model = model
-        self._waiting = 0
-        self._faults: list[int] = []
-        self.calls = 0
+    folder: Path
+    """Its state."""
+    address: str
+    """Its own, for the containers that it starts."""
+    storage: str
+    buckets: dict[str, str]
+    """Project -> bucket: where request-response logs go."""
+    model: str = ""
+    """Where containers ask their model, if not here."""
 
-    async def endpoint(self, request: Request) -> Response:
-        """generateContent, streamGenerateContent, countTokens."""
+
+class Vertex:
+    """All parts, put together."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.definitions = definitions.load()
+        self.store = Store(settings.folder / "vertex.sqlite")
+        self.standard = Standard(definitions=self.definitions, store=self.store)
+        self.replicas = Replicas(
+            settings.folder / "logs",
+            self.store,
+            base_environment(settings.model or settings.address, settings.storage),
+        )
+        self.registry = Registry(store=self.store, standard=self.standard)
+        self.endpoints = Endpoints(
+            store=self.store,
+            standard=self.standard,
+            registry=self.registry,
+            replicas=self.replicas,
+        )
+        self.tuning = TuningJobs(store=self.store, standard=self.standard, tuner=no_tuner)
+        jobs = {
+            "EndpointService.DeployModel": self.endpoints.deploy,
+            "EndpointService.UndeployModel": self.endpoints.undeploy,
+        }
+        self.operations = Operations(self.store, jobs)
+        self.faults = Faults(self.operations)
+        self.log = RequestLog(settings.storage, settings.buckets)
+        self.prediction = Prediction(self.endpoints, self.log)
+        self.publisher = Publisher()
+        self._handlers = self._by_hand()
+
+    # --- what is written by hand
+
+    def _by_hand(self) -> dict[str, Callable[[Call], Document]]:
+        """RPC -> what it does; all others are standard methods, or not implemented."""
+        endpoints, registry, finished = self.endpoints, self.registry, self.operations.finished
+        return {
+            "EndpointService.CreateEndpoint": lambda c: finished(c, endpoints.create(c.request)),
+            "EndpointService.UpdateEndpoint": endpoints.update,
+            "EndpointService.DeleteEndpoint": lambda c: finished(c, endpoints.delete(c.request)),
+            "EndpointService.DeployModel": self._deploy,
+            "EndpointService.UndeployModel": self._undeploy,
+            "EndpointService.MutateDeployedModel": lambda c: finished(
+                c, endpoints.mutate(c.request)
+            ),
+            "ModelService.UploadModel": lambda c: finished(c, registry.upload(c.request)),
+            "ModelService.GetModel": lambda c: registry.get(c.field("name")),
+            "ModelService.ListModels": registry.listed,
+            "ModelService.ListModelVersions": registry.versions,
+            "ModelService.UpdateModel": registry.update,
+            "ModelService.MergeVersionAliases": registry.merge_aliases,
+            "ModelService.DeleteModel": lambda c: finished(c, registry.delete(c.request)),
+            "ModelService.DeleteModelVersion": lambda c: finished(
+                c, registry.delete_version(c.request)
+            ),
+            "GenAiTuningService.CreateTuningJob": self.tuning.create,
+            "GenAiTuningService.CancelTuningJob": lambda c: self.tuning.cancel(c.request),
+        }
+
+    def _deploy(self, call: Call) -> Document:
+        self.endpoints.check_deploy(call)
+        return self.operations.start(call)
+
+    def _undeploy(self, call: Call) -> Document:
+        self.standard.get(call.field("endpoint"))
+        return self.operations.start(call)
+
+    def implements(self, name: str) -> bool:
+        """Whether the RPC `Service.Method` answers otherwise than with 501."""
+        rpc = next(each for each in self.definitions.rpcs if each.name == name)
+        return name in self._handlers or name in _ASYNC or self.standard.handles(rpc)
+
+    # --- requests
+
+    async def api(self, request: Request) -> Response:
+        """Any call of any service."""
         try:
-            return await self._dispatch(request)
+            return await self._answer(request)
         except ApiError as error:
             return JSONResponse(error.body, error.code)
 
-    async def faults(self, request: Request) -> Response:
-        """`{"status": 503, "count": 3}`: the next requests fail so. For tests."""
-        wanted = await request.json()
-        self._faults = [int(wanted["status"])] * int(wanted["count"])
-        return JSONResponse({})
+    async def _answer(self, request: Request) -> Response:
+        path = request.url.path
+        operation = _operation(path)
+        if operation is not None:
+            self.faults.check("Operations")
+            return await run_in_threadpool(self._operation, request.method, *operation)
+        found = self.definitions.match(request.method, path)
+        if found is None:
+            message = f"the local Vertex AI knows no {request.method} {path}"
+            raise ApiError("NOT_FOUND", message)
+        rule, values = found
+        self.faults.check(rule.rpc.name)
+        content = await request.body()
+        if rule.rpc.name in _RAW and "/publishers/" not in path:
+            return await self.prediction.raw_predict(values[0], content)
+        query = request.query_params.multi_items()
+        call = wire.read(self.definitions, rule, values, query, content)
+        handler = _ASYNC.get(rule.rpc.name)
+        if handler is not None:
+            return await handler(self, call)
+        document = await run_in_threadpool(self._document, call)
+        integers = "enum-encoding=int" in request.query_params.get("$alt", "")
+        shown = (
+            document
+            if rule.rpc.ends_in
+            else wire.write(self.definitions, rule.rpc.response, document, integers=integers)
+        )
+        return JSONResponse(shown)
+
+    def _document(self, call: Call) -> Document:
+        handler = self._handlers.get(call.rpc.name)
+        if handler is not None:
+            return handler(call)
+        if not self.standard.handles(call.rpc):
+            message = (
+                f"the local Vertex AI does not implement {call.rpc.name}: see docs/local-vertex.md"
+            )
+            raise ApiError("UNIMPLEMENTED", message)
+        document = self.standard.answer(call)
+        return self.operations.finished(call, document) if call.rpc.ends_in else document
+
+    def _operation(self, method: str, name: str, verb: str) -> Response:
+        if verb == "cancel":
+            self.operations.cancel(name)
+            return JSONResponse({})
+        if method == "DELETE":
+            self.operations.get(name)
+            self.store.delete(name)
+            return JSONResponse({})
+        if name.endswith("/operations"):
+            parent = name.removesuffix("/operations")
+            return JSONResponse({"operations": self.operations.listed(parent)})
+        return JSONResponse(self.operations.get(name))
+
+    async def generate(self, call: Call) -> Response:
+        """GenerateContent and its stream, on publisher models and on endpoints."""
+        await self._check_generates(call)
+        stream = call.rpc.streaming
+        if not stream or call.rpc.rpc.startswith("Stream"):
+            return await self.publisher.generate(call.request, stream=stream)
+        raise ApiError("UNIMPLEMENTED", call.rpc.name)
+
+    async def count_tokens(self, call: Call) -> Response:
+        """CountTokens."""
+        await self._check_generates(call)
+        return await self.publisher.count_tokens(call.request)
+
+    async def predict(self, call: Call) -> Response:
+        """Predict."""
+        if "/publishers/" in call.field("endpoint"):
+            raise ApiError("UNIMPLEMENTED", "predict on publisher models")
+        return await self.prediction.predict(call.field("endpoint"), call.request)
+
+    async def _check_generates(self, call: Call) -> None:
+        name = call.field("model") or call.field("endpoint")
+        if "/endpoints/" not in name:
+            check_publisher_model(name)
+            return
+        _, deployed = await run_in_threadpool(self.endpoints.choose, name)
+        version = self.registry.get(f"{deployed['model']}@{deployed['modelVersionId']}")
+        if version.get("containerSpec"):
+            message = f"{name} serves a custom container: it takes predict, not generateContent"
+            raise ApiError("FAILED_PRECONDITION", message)
+
+    # --- beside the API
+
+    async def healthy(self, _: Request) -> Response:
+        """For whoever waits for the start."""
+        return JSONResponse({"status": "ok"})
 
     async def stats(self, _: Request) -> Response:
-        """What was asked since the start."""
-        return JSONResponse({"calls": self.calls, "busy_seconds": self._model.busy_seconds})
+        """What the model was asked since the start."""
+        busy = self.publisher.busy_seconds
+        return JSONResponse({"calls": self.publisher.calls, "busy_seconds": busy})
 
-    async def _dispatch(self, request: Request) -> Response:
-        name, _, verb = request.path_params["model_and_verb"].partition(":")
-        if request.path_params["version"] not in {"v1", "v1beta1"}:
-            raise ApiError(404, "NOT_FOUND", f"no such path: {request.url.path}")
-        if name != NAME:
-            hint = f"the local cloud has the model {NAME}; set base_model.local in models/*.yaml"
-            raise ApiError(404, "NOT_FOUND", f"Publisher Model `{name}` not found: {hint}")
-        if self._faults:
-            status = self._faults.pop()
-            raise ApiError(status, "UNAVAILABLE", "a fault that was asked for")
-        try:
-            body = json.loads(await request.body())
-        except ValueError:
-            raise ApiError(400, "INVALID_ARGUMENT", "the body is not JSON") from None
-        if verb == "countTokens":
-            asked = parse(CountTokensRequest, body)
-            count = await run_in_threadpool(self._model.count_tokens, messages(asked))
-            return JSONResponse({"totalTokens": count})
-        if verb not in {"generateContent", "streamGenerateContent"}:
-            raise ApiError(404, "NOT_FOUND", f"no such method: {verb}")
-        asked = parse(GenerateContentRequest, body)
-        if self._waiting >= _LONGEST_QUEUE:
-            raise ApiError(429, "RESOURCE_EXHAUSTED", "too many requests are waiting")
-        self.calls += 1
-        if verb == "streamGenerateContent":
-            return StreamingResponse(self._stream(asked), media_type="text/event-stream")
-        return JSONResponse(await self._generate(asked))
+    async def plan_fault(self, request: Request) -> Response:
+        """See Faults.plan."""
+        self.faults.plan(json.loads(await request.body()))
+        return JSONResponse({})
 
-    async def _generate(self, asked: GenerateContentRequest) -> dict[str, Any]:
-        self._waiting += 1
-        try:
-            wanted = completion_request(asked, stream=False)
-            reply = await run_in_threadpool(self._model.complete, wanted)
-        except RuntimeError as error:
-            raise _refused(str(error)) from None
-        finally:
-            self._waiting -= 1
-        if "choices" not in reply:
-            raise _refused(str(reply.get("error") or reply))
-        choice = reply["choices"][0]
-        text = choice["message"]["content"]
-        return response(text, choice["finish_reason"], reply["usage"], new_id())
-
-    async def _stream(self, asked: GenerateContentRequest) -> AsyncIterator[str]:
-        chunks: asyncio.Queue[dict[str, Any] | None] = asyncio.Queue()
-        loop = asyncio.get_running_loop()
-
-        def on_chunk(chunk: Any) -> bool:  # noqa: ANN401 - llama.cpp's own
-            for each in chunk if isinstance(chunk, list) else [chunk]:
-                parsed = json.loads(each) if isinstance(each, str | bytes) else each
-                loop.call_soon_threadsafe(chunks.put_nowait, parsed)
-            return False
-
-        def work() -> None:
-            try:
-                self._model.complete(completion_request(asked, stream=True), on_chunk)
-            finally:
-                loop.call_soon_threadsafe(chunks.put_nowait, None)
-
-        working = asyncio.create_task(run_in_threadpool(work))
-        response_id = new_id()
-        finish: str | None = None
-        while (chunk := await chunks.get()) is not None:
-            usage = chunk.get("usage")
-            choice = (chunk.get("choices") or [{}])[0]
-            finish = choice.get("finish_reason") or finish
-            text = (choice.get("delta") or {}).get("content") or ""
-            if text or usage:
-                piece = response(text, finish if usage else None, usage, response_id)
-                yield f"data: {json.dumps(piece)}\r\n\r\n"
-        await working
+    @asynccontextmanager
+    async def lifespan(self, _: Starlette) -> AsyncIterator[None]:
+        """What was running before goes on; at the end nothing is left running."""
+        self.replicas.end_orphans()
+        self.operations.resume()
+        self.tuning.resume()
+        restarting = run_in_threadpool(self.endpoints.restart_all)
+        await restarting
+        yield
+        await run_in_threadpool(self.replicas.stop_all)
+        await run_in_threadpool(self.log.close)
 
 
-def _refused(said: str) -> ApiError:
-    if "context" in said or "exceed" in said:
-        message = (
-            f"The input token count exceeds the maximum number of tokens allowed {CONTEXT_TOKENS}."
-        )
-        return ApiError(400, "INVALID_ARGUMENT", message)
-    return ApiError(500, "INTERNAL", said)
+_ASYNC: dict[str, Callable[[Vertex, Call], Awaitable[Response]]] = {
+    "PredictionService.GenerateContent": Vertex.generate,
+    "PredictionService.StreamGenerateContent": Vertex.generate,
+    "PredictionService.CountTokens": Vertex.count_tokens,
+    "LlmUtilityService.CountTokens": Vertex.count_tokens,
+    "PredictionService.Predict": Vertex.predict,
+}
 
 
-async def _healthy(_: Request) -> Response:
-    return JSONResponse({"status": "ok"})
+def _operation(path: str) -> tuple[str, str] | None:
+    """Name and verb, where the path is one of long-running operations."""
+    version, _, rest = path.lstrip("/").partition("/")
+    name, _, verb = rest.partition(":")
+    parts = name.split("/")
+    if version in _VERSIONS and "operations" in (parts[-1], *parts[-2:-1]):
+        return name, verb
+    return None
 
 
-async def _unknown(request: Request, _: Exception) -> Response:
-    message = f"the local Vertex AI does not serve {request.method} {request.url.path}"
-    return JSONResponse(ApiError(404, "NOT_FOUND", message).body, 404)
-
-
-def make_app(model: SmallModel) -> Starlette:
+def make_app(settings: Settings) -> Starlette:
     """The application."""
-    publisher = Publisher(model)
+    vertex = Vertex(settings)
+    methods = ["GET", "POST", "PATCH", "PUT", "DELETE"]
     return Starlette(
         routes=[
-            Route("/healthz", _healthy),
-            Route("/_local/stats", publisher.stats),
-            Route("/_local/faults", publisher.faults, methods=["POST"]),
-            Route(_PATH, publisher.endpoint, methods=["POST"]),
+            Route("/healthz", vertex.healthy),
+            Route("/_local/stats", vertex.stats),
+            Route("/_local/faults", vertex.plan_fault, methods=["POST"]),
+            Route("/{path:path}", vertex.api, methods=methods),
         ],
-        exception_handlers={404: _unknown},
+        lifespan=vertex.lifespan,
     )

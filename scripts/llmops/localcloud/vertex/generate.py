@@ -7,16 +7,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic.alias_generators import to_camel
 
 from llmops.formats import HarmCategory, Threshold
+from llmops.localcloud.vertex.errors import ApiError
 from llmops.localcloud.vertex.weights import NAME
-
-
-class ApiError(Exception):
-    """An error in Google's shape (google.rpc.Status)."""
-
-    def __init__(self, code: int, status: str, message: str) -> None:
-        super().__init__(message)
-        self.code = code
-        self.body = {"error": {"code": code, "message": message, "status": status}}
 
 
 class _Closed(BaseModel):
@@ -86,7 +78,7 @@ def parse(model: type[Any], body: object) -> Any:  # noqa: ANN401 - the type tha
         first = error.errors(include_url=False)[0]
         where = ".".join(str(step) for step in first["loc"])
         message = f"Invalid JSON payload received. {where}: {first['msg']}"
-        raise ApiError(400, "INVALID_ARGUMENT", message) from None
+        raise ApiError("INVALID_ARGUMENT", message) from None
 
 
 def messages(request: GenerateContentRequest | CountTokensRequest) -> list[dict[str, str]]:

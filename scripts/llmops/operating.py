@@ -1,0 +1,417 @@
+"""What the release manager's verbs do: release, deploy, rollback, status, reconcile."""
+
+import json
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from llmops import config, git, progress
+from llmops.commands import console, end, print_json, workspace_of
+from llmops.errors import ExitCode, LlmopsError, UserError
+
+if TYPE_CHECKING:
+    from llmops.bundle import Bundle
+    from llmops.deploy.run import Report
+    from llmops.formats import Application
+    from llmops.reconcile import Finding
+    from llmops.resources import Desired, Resource
+    from llmops.rollout import Goal
+    from llmops.vertex.clients import Clients
+    from llmops.vertex.live import Live
+    from llmops.workspace import Workspace
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wanted:
+    """One application as a revision wants it in an environment."""
+
+    goal: "Goal"
+    bundle: "Bundle"
+    application: "Resource[Application]"
+    desired: "Desired"
+
+
+# --- release --------------------------------------------------------------------------------------
+
+
+def release_build(environment: str | None, revision: str, *, as_json: bool) -> None:
+    """Writes the bundles into the bucket."""
+    from llmops import bundle
+    from llmops.bucket import connect
+
+    workspace = workspace_of(environment)
+    bucket = connect(workspace.environment)
+    built = [
+        {
+            "application": each.goal.application,
+            "release": each.goal.digest,
+            "uri": bundle.keep(bucket, each.bundle),
+        }
+        for each in _wanted(workspace, revision, None)
+    ]
+    if as_json:
+        print(json.dumps(built, indent=1))
+        return
+    for each in built:
+        print(f"{each['application']}: {each['uri']}")
+
+
+def _wanted(
+    workspace: "Workspace", revision: str, application: str | None, *, retry: bool = False
+) -> list[Wanted]:
+    """What the revision says should be live. Raises UserError for an unknown application."""
+    from llmops.bucket import connect
+    from llmops.resources import Reader
+
+    found = git.resolve(workspace.root, revision)
+    desired = Reader(workspace.root).read(found)
+    names = [each.value.application for each in desired.applications.values()]
+    if application is not None and application not in names:
+        known = ", ".join(names) or "none"
+        raise UserError(f"there is no application {application!r}", fix=f"known: {known}")
+    bucket = connect(workspace.environment)
+    return [
+        _want(workspace, desired, each, found.oid or "", bucket.read, retry=retry)
+        for each in desired.applications.values()
+        if application in (None, each.value.application)
+        and workspace.environment_name in each.value.base_model
+    ]
+
+
+def _want(
+    workspace: "Workspace",
+    desired: "Desired",
+    application: "Resource[Application]",
+    commit: str,
+    read: Any,  # noqa: ANN401 - Bucket.read
+    *,
+    retry: bool,
+) -> Wanted:
+    from llmops import bundle
+    from llmops.release import release_of
+    from llmops.rollout import Goal
+    from llmops.vertex.live import release_label
+
+    name = workspace.environment_name
+    release = release_of(desired, application, name)
+    judged = read(bundle.evaluation_name(release.digest))
+    prompt = desired.prompts[application.value.prompt]
+    goal = Goal(
+        application=release.application,
+        environment=name,
+        digest=release.digest,
+        release=release_label(release.digest),
+        commit=commit,
+        model=release.model,
+        rules=application.value.canary,
+        tuning=release.tuning,
+        retry=retry,
+    )
+    made = bundle.Bundle(
+        release=release,
+        commit=commit,
+        sources={application.path: application.digest, prompt.path: prompt.digest},
+        evaluation=json.loads(judged) if judged else None,
+    )
+    return Wanted(goal=goal, bundle=made, application=application, desired=desired)
+
+
+# --- deploy ---------------------------------------------------------------------------------------
+
+
+def deploy(
+    environment: str | None,
+    revision: str,
+    application: str | None,
+    *,
+    dry_run: bool,
+    retry: bool,
+    as_json: bool,
+) -> None:
+    """Rolls each application's release out; ends with 1 where one was rolled back or held."""
+    workspace = workspace_of(environment)
+    wanted = _wanted(workspace, revision, application, retry=retry)
+    clients = _clients(workspace)
+    for each in wanted:
+        _check_promotion(workspace, each)
+    if dry_run:
+        _dry_run(clients, wanted, as_json=as_json)
+        return
+    reports = [_roll_out(workspace, clients, each, quiet=as_json) for each in wanted]
+    _publish(reports)
+    if as_json:
+        print_json(tuple(reports))
+    else:
+        for report in reports:
+            reason = f": {report.reason}" if report.reason else ""
+            print(f"{report.application} in {report.environment}: {report.ending}{reason}")
+    from llmops.deploy.run import Ending
+
+    good = all(report.ending in (Ending.PROMOTED, Ending.UNCHANGED) for report in reports)
+    end(ExitCode.PASS if good else ExitCode.GATE_FAILED)
+
+
+def _dry_run(clients: "Clients", wanted: list[Wanted], *, as_json: bool) -> None:
+    from llmops.rollout import steps, words
+    from llmops.vertex.read import live_state
+
+    planned = {
+        each.goal.application: [
+            words(step)
+            for step in steps(
+                each.goal, live_state(clients, each.goal.application), now=time.time()
+            )
+        ]
+        for each in wanted
+    }
+    if as_json:
+        print(json.dumps(planned, indent=1))
+        return
+    for application, found in planned.items():
+        print(f"{application}: {'nothing to do' if not found else ''}".rstrip(": "))
+        for number, step in enumerate(found, 1):
+            print(f"  {number}. {step}")
+
+
+def _check_promotion(workspace: "Workspace", wanted: Wanted) -> None:
+    """Raises UserError for a release that the environment before has not verified."""
+    source = workspace.environment.promotes_from
+    if source is None:
+        return
+    from llmops.vertex.clients import Clients
+    from llmops.vertex.read import live_state
+
+    before = Clients(config.environment(workspace.root, source))
+    version = live_state(before, wanted.goal.application).version(wanted.goal.release)
+    if version is None or not version.verified:
+        name = wanted.goal.digest[:12]
+        state = "does not have" if version is None else "has not verified"
+        raise UserError(
+            f"{source} {state} release {name}: {wanted.goal.environment} takes only what it has",
+            path=wanted.application.path,
+            fix=f"llmops deploy --env {source}; both need the same base_model",
+        )
+
+
+def _roll_out(
+    workspace: "Workspace", clients: "Clients", wanted: Wanted, *, quiet: bool
+) -> "Report":
+    from llmops.bucket import connect
+    from llmops.deploy.lock import Holder
+    from llmops.deploy.run import Follower, Rollout, Shell
+    from llmops.report import deployment
+
+    github = config.github()
+    prefix = f"{wanted.goal.application}: "
+    followers: list[Follower] = []
+    if not quiet:
+        followers.append(deployment.Terminal(progress.say, prefix))
+    repository = deployment.connect(github)
+    at_github = None
+    if repository is not None:
+        goal = wanted.goal
+        at_github = deployment.GitHubDeployment(
+            repository, goal.commit, goal.environment, github.run_url
+        )
+        followers.append(at_github)
+    shell = Shell(
+        clients=clients,
+        bucket=connect(workspace.environment),
+        bundle=wanted.bundle,
+        serving=wanted.application.value.serving,
+        cases=_smoke_cases(workspace, wanted),
+        holder=Holder.this(github.run_id),
+        by=github.actor or config.person(),
+        run_id=github.run_id,
+        follower=deployment.Both(*followers),
+        tune=_tuner(workspace, wanted),
+    )
+    try:
+        report = Rollout(shell, wanted.goal).run()
+    except LlmopsError as error:
+        if at_github is not None:
+            at_github.fail(error.message)
+        raise
+    if at_github is not None:
+        at_github.finish(report)
+    return report
+
+
+def _tuner(workspace: "Workspace", wanted: Wanted) -> Any:  # noqa: ANN401 - a function or None
+    tuning = wanted.application.value.tuning
+    if tuning is None or wanted.goal.tuning is None:
+        return None
+    from llmops.vertex.tuning import tune
+
+    return lambda: tune(
+        workspace.environment,
+        wanted.application.value,
+        wanted.goal.tuning or "",
+        wanted.desired.pointers[tuning.data].value.output.md5,
+    )
+
+
+def _smoke_cases(workspace: "Workspace", wanted: Wanted) -> list[dict[str, Any]]:
+    """Variables of cases that need no data but what git holds, or what is at hand."""
+    from llmops.data.objects import suite_cases
+
+    found: list[dict[str, Any]] = []
+    for path in wanted.application.value.suites:
+        cases = suite_cases(wanted.desired.suites[path], wanted.desired, workspace.objects)
+        names = wanted.bundle.release.variables
+        found += [{name: case.variables[name] for name in names} for case in cases or ()]
+    if not found:
+        fix = f"llmops data pull --base HEAD~1 --head HEAD --env {workspace.environment_name}"
+        raise UserError("no case is at hand for the smoke test", fix=fix)
+    return found
+
+
+def _publish(reports: list["Report"]) -> None:
+    from llmops.report import deployment
+
+    github = config.github()
+    deployment.write_summary(github, deployment.summary(reports))
+    repository = deployment.connect(github)
+    if repository is None:
+        return
+    for report in reports:
+        text = deployment.release_note(report, github.run_url)
+        deployment.note_on_pull_request(repository, report.commit, text)
+
+
+# --- rollback -------------------------------------------------------------------------------------
+
+
+def rollback(
+    environment: str | None, application: str | None, to: str | None, *, as_json: bool
+) -> None:
+    """Gives the traffic back to a former release."""
+    from llmops.deploy.rollback import roll_back
+
+    workspace = workspace_of(environment)
+    clients = _clients(workspace)
+    github = config.github()
+    done = [
+        roll_back(
+            clients,
+            each.goal.application,
+            each.application.value.serving,
+            to=to,
+            by=github.actor or config.person(),
+            run_id=github.run_id,
+        )
+        for each in _wanted(workspace, "HEAD", application)
+    ]
+    if as_json:
+        print_json(tuple(done))
+        return
+    for each in done:
+        how = ", which had to be deployed again" if each.redeployed else ""
+        print(
+            f"{each.application} in {each.environment}: release {each.from_release[:12]} -> "
+            f"{each.to_release[:12]} in {each.seconds:.1f} s{how}"
+        )
+    print("main still says otherwise: revert the change there, or `llmops deploy --retry`.")
+
+
+# --- status and reconcile -------------------------------------------------------------------------
+
+
+def status(environment: str | None, *, as_json: bool) -> None:
+    """Prints what is live, beside what main says."""
+    findings = list(_findings(environment))
+    if as_json:
+        print_json(tuple(findings))
+        return
+    _show(findings)
+
+
+def reconcile(environment: str | None, *, apply: bool, publish: bool, as_json: bool) -> None:
+    """Reports drift; repairs it with `apply`; ends with 1 where it is left."""
+    from llmops.reconcile import REPAIRED
+
+    findings = list(_findings(environment))
+    reports: list[Report] = []
+    if apply:
+        for each in findings:
+            if each.state in REPAIRED and each.release:
+                workspace = workspace_of(each.environment)
+                for wanted in _wanted(workspace, "HEAD", each.application):
+                    clients = _clients(workspace)
+                    reports.append(_roll_out(workspace, clients, wanted, quiet=as_json))
+        findings = list(_findings(environment))
+    if publish:
+        from llmops.report.drift import publish as tell
+
+        for line in tell(findings, config.github()):
+            progress.say(line)
+    if as_json:
+        print_json(tuple(findings))
+    else:
+        _show(findings)
+    left = any(each.state in REPAIRED for each in findings)
+    end(ExitCode.GATE_FAILED if left else ExitCode.PASS)
+
+
+def _findings(environment: str | None) -> Iterator["Finding"]:
+    """Every application in the environment, or in all that have an address."""
+    from llmops.reconcile import compare, orphan
+    from llmops.vertex.read import live_state, other_endpoints
+
+    root = config.repository_root()
+    names = [environment] if environment else config.reachable_environments(root)
+    for name in names:
+        workspace = workspace_of(name)
+        clients = _clients(workspace)
+        wanted = _wanted(workspace, "HEAD", None)
+        for each in wanted:
+            live: Live = live_state(clients, each.goal.application)
+            yield compare(each.goal, live, time.time())
+        for application in other_endpoints(clients, {each.goal.application for each in wanted}):
+            yield orphan(application, name)
+
+
+def _show(findings: list["Finding"]) -> None:
+    from llmops.reconcile import State
+    from llmops.render import table
+
+    styles = {State.IN_SYNC: "green", State.ROLLED_BACK: "yellow", State.ROLLING_OUT: "yellow"}
+    columns = ("environment", "application", "release", "commit", "live", "age", "state")
+    rows = [
+        (
+            each.environment,
+            each.application,
+            each.release[:12],
+            each.commit[:7],
+            ", ".join(each.live) or "nothing",
+            _age(each.since),
+            f"[{styles.get(each.state, 'red')}]{each.state}[/]",
+        )
+        for each in findings
+    ]
+    out = console()
+    out.print(table("", columns, rows))
+    for each in findings:
+        if each.cause:
+            out.print(
+                f"  {each.application} in {each.environment}: {each.cause}",
+                highlight=False,
+                markup=False,
+            )
+
+
+def _age(since: float) -> str:
+    if not since:
+        return ""
+    seconds = max(time.time() - since, 0)
+    for size, unit in ((86_400, "d"), (3_600, "h"), (60, "min")):
+        if seconds >= size:
+            return f"{seconds / size:.0f} {unit}"
+    return f"{seconds:.0f} s"
+
+
+def _clients(workspace: "Workspace") -> "Clients":
+    from llmops.vertex.clients import Clients
+
+    return Clients(workspace.environment)

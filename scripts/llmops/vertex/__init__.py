@@ -1,0 +1,1 @@
+"""The client side of Vertex AI: registry, endpoints, tuning, request log; the same everywhere."""
