@@ -272,9 +272,13 @@ def _revision(function: F) -> F:
 
 
 def _application(function: F) -> F:
-    return click.option("--application", metavar="NAME", help="Only this one. Default: all.")(
-        function
-    )
+    return click.option(
+        "--application",
+        metavar="NAME",
+        envvar="LLMOPS_APPLICATION",
+        show_envvar=True,
+        help="Only this one. Default: all.",
+    )(function)
 
 
 @llmops.group()
@@ -299,7 +303,13 @@ def release_build(revision: str, environment: str | None, as_json: bool) -> None
 @_environment
 @_application
 @click.option("--dry-run", is_flag=True, help="Print the steps that the real run takes, and stop.")
-@click.option("--retry", is_flag=True, help="Try a release again that was rolled back.")
+@click.option(
+    "--retry",
+    is_flag=True,
+    envvar="LLMOPS_RETRY",
+    show_envvar=True,
+    help="Try a release again that was rolled back.",
+)
 @_as_json
 def deploy(
     revision: str,
@@ -328,7 +338,13 @@ def deploy(
 @llmops.command()
 @_environment
 @_application
-@click.option("--to", metavar="RELEASE", help="Its digest's beginning. Default: the former one.")
+@click.option(
+    "--to",
+    metavar="RELEASE",
+    envvar="LLMOPS_RELEASE",
+    show_envvar=True,
+    help="Its digest's beginning. Default: the former one.",
+)
 @_as_json
 def rollback(
     environment: str | None, application: str | None, to: str | None, as_json: bool
@@ -354,7 +370,9 @@ def status(environment: str | None, as_json: bool) -> None:
 
 @llmops.command()
 @_environment
-@click.option("--apply", is_flag=True, help="Repair what drifted.")
+@click.option(
+    "--apply", is_flag=True, envvar="LLMOPS_APPLY", show_envvar=True, help="Repair what drifted."
+)
 @click.option("--publish", is_flag=True, help="Keep one issue at GitHub while they differ.")
 @_as_json
 def reconcile(environment: str | None, apply: bool, publish: bool, as_json: bool) -> None:

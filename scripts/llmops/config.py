@@ -281,6 +281,11 @@ def _is_local(entry: EnvironmentSettings) -> bool:
     return entry.local or bool(os.environ.get("LLMOPS_LOCAL"))
 
 
+def rehearse() -> None:
+    """From here on every environment is on this machine, as with $LLMOPS_LOCAL."""
+    os.environ["LLMOPS_LOCAL"] = "1"
+
+
 def on_a_runner() -> bool:
     """Whether this is a workflow run: no browser is opened and no bar is animated."""
     return bool(os.environ.get("CI") or os.environ.get("GITHUB_ACTIONS"))

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import httpx
 import pytest
-from llmops.localcloud.demo import act_command
+from llmops.localcloud.demo.act import act_command
 
 from tests.conftest import PROJECT
 from tests.repository import Repository
@@ -46,7 +46,7 @@ class Forge:
         git("switch", "--quiet", "--detach", "main")
         git("merge", "--quiet", "--no-ff", "-m", "merge", "change")
         done = subprocess.run(
-            act_command(self.repository.root, event, self.env),
+            act_command(self.repository.root, "pr.yml", "pull_request", event, self.env),
             cwd=self.repository.root,
             env={**os.environ, "XDG_CACHE_HOME": str(self.home / "cache")},
             capture_output=True,

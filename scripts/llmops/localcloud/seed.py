@@ -70,7 +70,11 @@ def fill_bucket(root: Path, progress: Callable[[str], None]) -> None:
     except LlmopsError:
         return  # what is wrong with it is for the plan to say
     md5 = wanted.output.md5
-    if done.exists() and md5 in done.read_text(encoding="utf-8").split():
+    targets = [config.environment(root, name) for name in config.settings(root).environments]
+    targets = [each for each in targets if each.local]
+    filled = done.read_text(encoding="utf-8").splitlines() if done.exists() else []
+    targets = [each for each in targets if f"{md5} {each.bucket}" not in filled]
+    if not targets:
         return
     made = dataset()
     if directory_md5(made.files) != md5:
@@ -79,12 +83,10 @@ def fill_bucket(root: Path, progress: Callable[[str], None]) -> None:
     cache = _cache(root)
     _keep(made, cache)
     resource = Reader(root).read(git.working_tree(root)).pointers[POINTER]
-    for entry in config.settings(root).environments:
-        environment = config.environment(root, entry)
-        if environment.local:
-            remote.push([resource], environment, config.tools(root), cache)
-    with done.open("a", encoding="utf-8") as file:
-        file.write(f"{md5}\n")
+    for target in targets:
+        remote.push([resource], target, config.tools(root), cache)
+        with done.open("a", encoding="utf-8") as file:
+            file.write(f"{md5} {target.bucket}\n")
 
 
 def _cache(root: Path) -> ObjectCache:

@@ -15,11 +15,11 @@ from rich.console import Console
 from llmops import config, git, progress
 from llmops.errors import ExitCode, MachineryError, UserError
 from llmops.localcloud import cloud
+from llmops.localcloud.demo import merged
+from llmops.localcloud.demo.act import PROJECT, Runner
 
-PROJECT = "example/llmops"
 _PROMPT = "prompts/answer.prompt.yml"
 _IDENTITY = ("-c", "user.name=Demo", "-c", "user.email=demo@example.com")
-_LAST_LINES = 25
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,14 +70,18 @@ def run(root: Path, console: Console) -> ExitCode:
     """
     if not config.is_local(root, None):
         raise UserError("the demo runs in a local environment", fix="unset LLMOPS_ENV")
+    config.rehearse()
     addresses = cloud.up(root, progress.say)
     folder = config.home(root) / "demo"
     folder.mkdir(parents=True, exist_ok=True)
     clone = _scratch_clone(root, folder, addresses["github"])
-    outcomes = [
-        _propose(root, clone, folder, addresses["github"], proposal) for proposal in PROPOSALS
-    ]
-    _show(outcomes, console)
+    runner = Runner(root=root, clone=clone, folder=folder, github=addresses["github"])
+    progress.say("\nThe first release: deploy.yml brings what main says to an empty cloud")
+    merged.clear(root, addresses["vertex"])
+    merged.deploy(runner, addresses["vertex"], "first")
+    outcomes = [_propose(runner, proposal) for proposal in PROPOSALS]
+    story = merged.tell(runner, addresses["vertex"], outcomes[0].number)
+    _show(outcomes, story, console)
     return ExitCode.PASS
 
 
@@ -90,23 +94,26 @@ def _scratch_clone(root: Path, folder: Path, github: str) -> Path:
     git.run(folder, "clone", "--quiet", "--no-hardlinks", str(root), str(clone))
     git.run(clone, "remote", "set-url", "origin", origin)
     git.run(clone, "switch", "--quiet", "--force-create", "main")
+    merged.laptop_rules(clone)
+    message = "Let the canary fit in a demo"
+    git.run(clone, *_IDENTITY, "commit", "--quiet", "--all", "-m", message)
     git.run(clone, "push", "--quiet", "--force", "origin", "main")
     return clone
 
 
-def _propose(root: Path, clone: Path, folder: Path, github: str, proposal: Proposal) -> Outcome:
+def _propose(runner: Runner, proposal: Proposal) -> Outcome:
     started = time.monotonic()
+    clone, github = runner.clone, runner.github
     progress.say(f"\nPull request: {proposal.title}")
     head = _push(clone, proposal)
     pull = _open(github, proposal)
     number = int(pull["number"])
-    event = folder / f"event-{number}.json"
-    event.write_text(json.dumps({"action": "opened", "pull_request": pull}), encoding="utf-8")
     # What GitHub checks out: the merge of the branch into main.
     git.run(clone, "switch", "--quiet", "--detach", "main")
     message = f"Merge {proposal.branch}"
     git.run(clone, *_IDENTITY, "merge", "--quiet", "--no-ff", "-m", message, proposal.branch)
-    _act(root, clone, folder, github, number, event)
+    event = {"action": "opened", "pull_request": pull}
+    runner.run("pr.yml", "pull_request", event, str(number))
     check = _check(github, head)
     return Outcome(
         number=number,
@@ -143,71 +150,6 @@ def _open(github: str, proposal: Proposal) -> dict[str, Any]:
         return dict(client.post(pulls, json=body).raise_for_status().json())
 
 
-def _act(root: Path, clone: Path, folder: Path, github: str, number: int, event: Path) -> None:
-    """Runs the workflow file, passing on what its steps say. Its exit code is the jobs'."""
-    artifacts = config.home(root) / "local" / "github" / "artifacts" / str(number)
-    shutil.rmtree(artifacts, ignore_errors=True)
-    log = folder / f"act-{number}.log"
-    command = act_command(
-        clone,
-        event,
-        {
-            "GITHUB_API_URL": github,
-            "GITHUB_SERVER_URL": github,
-            "GITHUB_REPOSITORY": PROJECT,
-            "LLMOPS_ARTIFACTS": str(artifacts),
-            "LLMOPS_ARTIFACTS_URL": f"{github}/artifacts/{number}",
-            "LLMOPS_HOME": str(config.home(root)),
-            "LLMOPS_TOOLS": str(config.tools(root).node_modules.parent),
-        },
-    )
-    environment = {**config.tools(root).inherited, "XDG_CACHE_HOME": str(folder / "cache")}
-    with log.open("w", encoding="utf-8") as output:
-        process = subprocess.Popen(
-            command,
-            cwd=clone,
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            errors="replace",
-        )
-        for line in process.stdout or ():
-            output.write(line)
-            _echo(line.rstrip())
-        process.wait()
-
-
-def act_command(clone: Path, event: Path, env: dict[str, str]) -> list[str]:
-    """How act runs pr.yml in host mode, with the local cloud's actions in place of GitHub's."""
-    actions = Path(__file__).parents[1] / "actions"
-    command = [
-        str(Path(sys.executable).with_name("act")),
-        *("pull_request", "--workflows", ".github/workflows/pr.yml", "--eventpath", str(event)),
-        *("--platform", "ubuntu-latest=-self-hosted", "--action-offline-mode", "--concurrent-jobs"),
-        *("1", "--secret", "GITHUB_TOKEN=token-of-the-demo"),
-    ]
-    for path in sorted((clone / ".github").rglob("*.yml")):
-        for line in path.read_text(encoding="utf-8").splitlines():
-            _, found, used = line.partition("uses: ")
-            name, _, version = used.split(" ")[0].partition("@")
-            if found and version:
-                command += ["--local-repository", f"{name}@{version}={actions / name}"]
-    for name, value in env.items():
-        command += ["--env", f"{name}={value}"]
-    return command
-
-
-def _echo(line: str) -> None:
-    """What people want to follow: the steps, and what the verbs themselves say."""
-    _, bar, said = line.partition("   | ")
-    if bar:
-        progress.say(f"    {said}")
-    elif "⭐ Run Main" in line:
-        progress.say("  " + line.split("⭐ Run Main", 1)[1].strip())
-
-
 def _check(github: str, head: str) -> dict[str, Any]:
     url = f"{github}/repos/{PROJECT}/commits/{head}/check-runs"
     found = httpx.get(url, timeout=10).raise_for_status().json()["check_runs"]
@@ -218,7 +160,7 @@ def _check(github: str, head: str) -> dict[str, Any]:
     return dict(found[-1])
 
 
-def _show(outcomes: list[Outcome], console: Console) -> None:
+def _show(outcomes: list[Outcome], story: merged.Story, console: Console) -> None:
     styles = {"success": "green", "failure": "red"}
     words = {"success": "passes", "failure": "is blocked", "neutral": "is inconclusive"}
     console.print("\n[bold]Two pull requests were judged[/bold]\n")
@@ -232,7 +174,18 @@ def _show(outcomes: list[Outcome], console: Console) -> None:
         console.print(f"   {each.decision}", highlight=False, markup=False)
         console.print(f"   pull request  {each.page}", highlight=False, soft_wrap=True)
         console.print(f"   full report   {each.report}\n", highlight=False, soft_wrap=True)
-    console.print("Try next:")
+    console.print("[bold]The better one was merged, deployed, and rolled back[/bold]\n")
+    told = (
+        ("asked in production", merged.QUESTION),
+        ("answered", story.answer),
+        ("release notes", story.pull),
+        ("deployments", story.deployments),
+        ("drift, found and mended", story.issue),
+    )
+    for what, found in told:
+        console.print(f"   {what:24} {found}", highlight=False, markup=False, soft_wrap=True)
+    console.print("\nTry next:")
     console.print("   edit prompts/answer.prompt.yml, then: .venv/bin/llmops pr", highlight=False)
     console.print("   .venv/bin/llmops plan        what a merge would do", highlight=False)
+    console.print("   .venv/bin/llmops deploy --dry-run   and its steps", highlight=False)
     console.print("   .venv/bin/llmops local down  stops the local cloud", highlight=False)

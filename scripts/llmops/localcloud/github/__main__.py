@@ -9,9 +9,11 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from llmops.localcloud.github.api import Api, RefusalError
+from llmops.localcloud.github.api import Api
 from llmops.localcloud.github.pages import Pages
+from llmops.localcloud.github.releases import Releases
 from llmops.localcloud.github.store import Store
+from llmops.localcloud.github.wire import RefusalError
 
 
 async def _healthy(_: Request) -> Response:
@@ -27,9 +29,10 @@ async def _refuse(_: Request, refusal: Exception) -> Response:
 def make_app(state: Path, styles: Path) -> Starlette:
     """The application: API and pages over the state folder."""
     store = Store(state)
-    health = Route("/healthz", _healthy)
+    api = Api(store)
+    served = (*api.routes(), *Releases(store, api).routes(), *Pages(store, styles).routes())
     return Starlette(
-        routes=[health, *Api(store).routes(), *Pages(store, styles).routes()],
+        routes=[Route("/healthz", _healthy), *served],
         exception_handlers={RefusalError: _refuse, 404: _refuse},
     )
 

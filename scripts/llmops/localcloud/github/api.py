@@ -1,6 +1,5 @@
 """GitHub's REST API, as far as the reports and deployments of this project use it."""
 
-import json
 from typing import Any
 
 from starlette.requests import Request
@@ -8,6 +7,19 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from llmops.localcloud.github.store import BareRepository, Store, Thing
+from llmops.localcloud.github.wire import (
+    USER,
+    RefusalError,
+    body,
+    commit,
+    missing,
+    next_number,
+    page,
+    project,
+    signed,
+    url,
+    written,
+)
 
 _LONGEST_BODY = 65_536
 _LONGEST_SUMMARY = 65_535
@@ -21,19 +33,6 @@ _CONCLUSIONS = {
     "skipped",
     "timed_out",
 }
-READ_ONLY_TOKEN = "read-only"  # noqa: S105 - it opens nothing
-"""What a workflow run of a fork's pull request has: it may read, not write."""
-_USER = {"login": "github-actions[bot]", "id": 41898282, "type": "Bot"}
-
-
-class RefusalError(Exception):
-    """An answer that is an error, in GitHub's shape."""
-
-    def __init__(self, status: int, message: str, *errors: Thing) -> None:
-        super().__init__(message)
-        self.response = JSONResponse(
-            {"message": message, "errors": list(errors), "documentation_url": ""}, status
-        )
 
 
 class Api:
@@ -51,7 +50,6 @@ class Api:
             Route(_BASE + "/pulls/{number:int}", self._pull, methods=["GET", "PATCH"]),
             Route(_BASE + "/pulls/{number:int}/files", self._files),
             Route(_BASE + "/pulls/{number:int}/merge", self._merge, methods=["PUT"]),
-            Route(_BASE + "/issues/{number:int}", self._issue),
             Route(_BASE + "/issues/{number:int}/comments", self._comments, methods=["GET", "POST"]),
             Route(
                 _BASE + "/issues/comments/{id:int}",
@@ -70,15 +68,15 @@ class Api:
     # --- projects and people
 
     async def _user(self, _: Request) -> Response:
-        return JSONResponse(_USER)
+        return JSONResponse(USER)
 
     async def _make_repository(self, request: Request) -> Response:
-        body = await _body(request)
-        made = self._store.make_repository(body["full_name"])
-        return JSONResponse({"full_name": body["full_name"], "clone_url": str(made.path)}, 201)
+        wanted = await body(request)
+        made = self._store.make_repository(wanted["full_name"])
+        return JSONResponse({"full_name": wanted["full_name"], "clone_url": str(made.path)}, 201)
 
     async def _repository(self, request: Request) -> Response:
-        name, _ = self._project(request)
+        name, _ = project(self._store, request)
         owner, _, short = name.partition("/")
         return JSONResponse(
             {
@@ -88,14 +86,14 @@ class Api:
                 "owner": {"login": owner, "id": 1, "type": "Organization"},
                 "default_branch": "main",
                 "private": True,
-                "url": _url(request, f"/repos/{name}"),
+                "url": url(request, f"/repos/{name}"),
             }
         )
 
     # --- pull requests
 
     async def _pulls(self, request: Request) -> Response:
-        name, git = self._project(request)
+        name, git = project(self._store, request)
         if request.method == "GET":
             state = request.query_params.get("state", "open")
             found = [
@@ -103,66 +101,61 @@ class Api:
                 for pull in reversed(self._store.all("pull", name))
                 if state in ("all", pull["state"])
             ]
-            return _page(request, found)
-        body = await self._written(request)
+            return page(request, found)
+        sent = await written(request)
         for field in ("title", "head", "base"):
-            if not body.get(field):
-                raise RefusalError(422, "Validation Failed", _missing("PullRequest", field))
+            if not sent.get(field):
+                raise RefusalError(422, "Validation Failed", missing("PullRequest", field))
         for field in ("head", "base"):
-            if git.commit(body[field]) is None:
+            if git.commit(sent[field]) is None:
                 error = {"resource": "PullRequest", "field": field, "code": "invalid"}
                 raise RefusalError(422, "Validation Failed", error)
-        number = len(self._store.all("pull", name)) + 1
+        number = next_number(self._store, name)
         pull = self._store.add(
             "pull",
             name,
             "",
             {
                 "number": number,
-                "title": body["title"],
-                "body": body.get("body") or "",
+                "title": sent["title"],
+                "body": sent.get("body") or "",
                 "state": "open",
                 "merged": False,
-                "head": body["head"],
-                "base": body["base"],
+                "head": sent["head"],
+                "base": sent["base"],
             },
         )
         return JSONResponse(self.describe_pull(request, name, git, pull), 201)
 
     async def _pull(self, request: Request) -> Response:
-        name, git = self._project(request)
+        name, git = project(self._store, request)
         pull = self._numbered(request, name)
         if request.method == "PATCH":
-            body = await self._written(request)
-            allowed: Thing = {key: body[key] for key in ("title", "body", "state") if key in body}
+            sent = await written(request)
+            allowed: Thing = {key: sent[key] for key in ("title", "body", "state") if key in sent}
             pull = self._store.change("pull", name, pull["id"], allowed) or pull
         return JSONResponse(self.describe_pull(request, name, git, pull))
 
     async def _files(self, request: Request) -> Response:
-        name, git = self._project(request)
+        name, git = project(self._store, request)
         pull = self._numbered(request, name)
         base, head = sides(git, pull)
-        return _page(request, git.files(base, head))
+        return page(request, git.files(base, head))
 
     async def _merge(self, request: Request) -> Response:
-        name, git = self._project(request)
+        name, git = project(self._store, request)
         pull = self._numbered(request, name)
-        await self._written(request)
+        await written(request)
         if pull["merged"]:
             raise RefusalError(405, "Pull Request is not mergeable")
         base, head = sides(git, pull)
         message = f"Merge pull request #{pull['number']} from {pull['head']}\n\n{pull['title']}"
-        commit = git.merge(pull["base"], head, message)
-        if commit is None:
+        merged = git.merge(pull["base"], head, message)
+        if merged is None:
             raise RefusalError(405, "Pull Request is not mergeable")
         closed = {"merged": True, "state": "closed", "base_sha": base, "head_sha": head}
-        self._store.change("pull", name, pull["id"], {**closed, "merge_commit_sha": commit})
-        return JSONResponse({"sha": commit, "merged": True, "message": "Pull Request merged"})
-
-    async def _issue(self, request: Request) -> Response:
-        name, git = self._project(request)
-        pull = self.describe_pull(request, name, git, self._numbered(request, name))
-        return JSONResponse({**pull, "labels": [], "pull_request": {"url": pull["url"]}})
+        self._store.change("pull", name, pull["id"], {**closed, "merge_commit_sha": merged})
+        return JSONResponse({"sha": merged, "merged": True, "message": "Pull Request merged"})
 
     def describe_pull(
         self, request: Request, name: str, git: BareRepository, pull: Thing
@@ -178,12 +171,12 @@ class Api:
             "state": pull["state"],
             "merged": pull["merged"],
             "merge_commit_sha": pull.get("merge_commit_sha"),
-            "user": _USER,
+            "user": USER,
             "draft": False,
-            "url": _url(request, path),
-            "html_url": _url(request, f"/{name}/pull/{pull['number']}"),
-            "issue_url": _url(request, f"/repos/{name}/issues/{pull['number']}"),
-            "comments_url": _url(request, f"/repos/{name}/issues/{pull['number']}/comments"),
+            "url": url(request, path),
+            "html_url": url(request, f"/{name}/pull/{pull['number']}"),
+            "issue_url": url(request, f"/repos/{name}/issues/{pull['number']}"),
+            "comments_url": url(request, f"/repos/{name}/issues/{pull['number']}/comments"),
             "head": {"ref": pull["head"], "sha": head, "label": pull["head"]},
             "base": {"ref": pull["base"], "sha": base, "label": pull["base"]},
             "created_at": pull["created_at"],
@@ -193,28 +186,28 @@ class Api:
     # --- comments
 
     async def _comments(self, request: Request) -> Response:
-        name, _ = self._project(request)
+        name, _ = project(self._store, request)
         pull = self._numbered(request, name)
         parent = str(pull["number"])
         if request.method == "GET":
             found = self._store.all("comment", name, parent)
-            return _page(request, [self._describe_comment(request, name, each) for each in found])
-        text = _comment_text(await self._written(request))
+            return page(request, [self._describe_comment(request, name, each) for each in found])
+        text = _comment_text(await written(request))
         comment = self._store.add("comment", name, parent, {"body": text, "number": parent})
         return JSONResponse(self._describe_comment(request, name, comment), 201)
 
     async def _comment(self, request: Request) -> Response:
-        name, _ = self._project(request)
+        name, _ = project(self._store, request)
         id_ = request.path_params["id"]
         comment = self._store.get("comment", name, id_)
         if comment is None:
             raise RefusalError(404, "Not Found")
         if request.method == "DELETE":
-            self._signed(request)
+            signed(request)
             self._store.remove("comment", name, id_)
             return Response(status_code=204)
         if request.method == "PATCH":
-            text = _comment_text(await self._written(request))
+            text = _comment_text(await written(request))
             comment = self._store.change("comment", name, id_, {"body": text}) or comment
         return JSONResponse(self._describe_comment(request, name, comment))
 
@@ -222,9 +215,9 @@ class Api:
         return {
             "id": comment["id"],
             "body": comment["body"],
-            "user": _USER,
-            "url": _url(request, f"/repos/{name}/issues/comments/{comment['id']}"),
-            "html_url": _url(
+            "user": USER,
+            "url": url(request, f"/repos/{name}/issues/comments/{comment['id']}"),
+            "html_url": url(
                 request, f"/{name}/pull/{comment['number']}#issuecomment-{comment['id']}"
             ),
             "created_at": comment["created_at"],
@@ -234,30 +227,30 @@ class Api:
     # --- statuses and checks
 
     async def _describe_commit(self, request: Request) -> Response:
-        name, git = self._project(request)
-        sha = _commit(git, request.path_params["sha"])
+        name, git = project(self._store, request)
+        sha = commit(git, request.path_params["sha"])
         message = git.git("log", "-1", "--format=%B", sha).strip()
-        url = _url(request, f"/repos/{name}/commits/{sha}")
-        return JSONResponse({"sha": sha, "url": url, "commit": {"message": message}})
+        address = url(request, f"/repos/{name}/commits/{sha}")
+        return JSONResponse({"sha": sha, "url": address, "commit": {"message": message}})
 
     async def _new_status(self, request: Request) -> Response:
-        name, git = self._project(request)
-        body = await self._written(request)
-        sha = _commit(git, request.path_params["sha"])
-        if body.get("state") not in {"error", "failure", "pending", "success"}:
+        name, git = project(self._store, request)
+        sent = await written(request)
+        sha = commit(git, request.path_params["sha"])
+        if sent.get("state") not in {"error", "failure", "pending", "success"}:
             error = {"resource": "Status", "field": "state", "code": "invalid"}
             raise RefusalError(422, "Validation Failed", error)
         kept = {
-            "state": body["state"],
-            "context": body.get("context") or "default",
-            "description": body.get("description") or "",
-            "target_url": body.get("target_url"),
+            "state": sent["state"],
+            "context": sent.get("context") or "default",
+            "description": sent.get("description") or "",
+            "target_url": sent.get("target_url"),
         }
         return JSONResponse(self._store.add("status", name, sha, kept), 201)
 
     async def _combined_status(self, request: Request) -> Response:
-        name, git = self._project(request)
-        sha = _commit(git, request.path_params["sha"])
+        name, git = project(self._store, request)
+        sha = commit(git, request.path_params["sha"])
         newest = {each["context"]: each for each in self._store.all("status", name, sha)}
         states = {each["state"] for each in newest.values()}
         order = ("error", "failure", "pending")
@@ -266,29 +259,29 @@ class Api:
         return JSONResponse({"state": state, "sha": sha, "statuses": list(newest.values())})
 
     async def _new_check(self, request: Request) -> Response:
-        name, git = self._project(request)
-        body = await self._written(request)
+        name, git = project(self._store, request)
+        sent = await written(request)
         for field in ("name", "head_sha"):
-            if not body.get(field):
-                raise RefusalError(422, "Validation Failed", _missing("CheckRun", field))
-        sha = _commit(git, body["head_sha"])
-        made = self._store.add("check", name, sha, {"head_sha": sha, **_check_fields(body)})
+            if not sent.get(field):
+                raise RefusalError(422, "Validation Failed", missing("CheckRun", field))
+        sha = commit(git, sent["head_sha"])
+        made = self._store.add("check", name, sha, {"head_sha": sha, **_check_fields(sent)})
         return JSONResponse(self.describe_check(request, name, made), 201)
 
     async def _check(self, request: Request) -> Response:
-        name, _ = self._project(request)
+        name, _ = project(self._store, request)
         id_ = request.path_params["id"]
         check = self._store.get("check", name, id_)
         if check is None:
             raise RefusalError(404, "Not Found")
         if request.method == "PATCH":
-            fields = _check_fields(await self._written(request))
+            fields = _check_fields(await written(request))
             check = self._store.change("check", name, id_, fields) or check
         return JSONResponse(self.describe_check(request, name, check))
 
     async def _checks(self, request: Request) -> Response:
-        name, git = self._project(request)
-        sha = _commit(git, request.path_params["sha"])
+        name, git = project(self._store, request)
+        sha = commit(git, request.path_params["sha"])
         wanted = request.query_params.get("check_name")
         found = [
             self.describe_check(request, name, each)
@@ -304,59 +297,24 @@ class Api:
             "conclusion": None,
             **check,
             "output": {"title": None, "summary": None, "text": None, **output},
-            "url": _url(request, f"/repos/{name}/check-runs/{check['id']}"),
-            "html_url": _url(request, f"/{name}/runs/{check['id']}"),
+            "url": url(request, f"/repos/{name}/check-runs/{check['id']}"),
+            "html_url": url(request, f"/{name}/runs/{check['id']}"),
         }
 
     # --- common
 
-    def _project(self, request: Request) -> tuple[str, BareRepository]:
-        name = f"{request.path_params['owner']}/{request.path_params['name']}"
-        git = self._store.repository(name)
-        if git is None:
-            raise RefusalError(404, "Not Found")
-        return name, git
-
     def _numbered(self, request: Request, name: str) -> Thing:
         number = request.path_params["number"]
-        for pull in self._store.all("pull", name):
-            if pull["number"] == number:
-                return pull
+        for each in (*self._store.all("pull", name), *self._store.all("issue", name)):
+            if each["number"] == number:
+                return each
         raise RefusalError(404, "Not Found")
 
-    def _signed(self, request: Request) -> None:
-        signature = request.headers.get("authorization")
-        if not signature:
-            raise RefusalError(401, "Requires authentication")
-        if signature.endswith(f" {READ_ONLY_TOKEN}"):
-            raise RefusalError(403, "Resource not accessible by integration")
 
-    async def _written(self, request: Request) -> dict[str, Any]:
-        self._signed(request)
-        return await _body(request)
-
-
-def sides(git: BareRepository, pull: Thing) -> tuple[str, str]:
-    """Base and head commit of a pull request: as they were once it is merged."""
-    base = pull.get("base_sha") or git.commit(pull["base"]) or ""
-    head = pull.get("head_sha") or git.commit(pull["head"]) or ""
-    return base, head
-
-
-async def _body(request: Request) -> dict[str, Any]:
-    try:
-        value = json.loads(await request.body() or b"{}")
-    except ValueError:
-        raise RefusalError(400, "Problems parsing JSON") from None
-    if not isinstance(value, dict):
-        raise RefusalError(400, "Body should be a JSON object")
-    return value
-
-
-def _comment_text(body: dict[str, Any]) -> str:
-    text = body.get("body")
+def _comment_text(sent: dict[str, Any]) -> str:
+    text = sent.get("body")
     if not isinstance(text, str) or not text:
-        raise RefusalError(422, "Validation Failed", _missing("IssueComment", "body"))
+        raise RefusalError(422, "Validation Failed", missing("IssueComment", "body"))
     if len(text) > _LONGEST_BODY:
         message = f"body is too long (maximum is {_LONGEST_BODY} characters)"
         error = {"resource": "IssueComment", "code": "unprocessable", "message": message}
@@ -364,53 +322,29 @@ def _comment_text(body: dict[str, Any]) -> str:
     return text
 
 
-def _check_fields(body: dict[str, Any]) -> Thing:
-    conclusion = body.get("conclusion")
+def _check_fields(sent: dict[str, Any]) -> Thing:
+    conclusion = sent.get("conclusion")
     if conclusion is not None and conclusion not in _CONCLUSIONS:
         error = {"resource": "CheckRun", "field": "conclusion", "code": "invalid"}
         raise RefusalError(422, "Validation Failed", error)
-    output = body.get("output")
+    output = sent.get("output")
     if output is not None:
         for field in ("title", "summary"):
             if not output.get(field):
-                raise RefusalError(
-                    422, "Validation Failed", _missing("CheckRun", f"output.{field}")
-                )
+                raise RefusalError(422, "Validation Failed", missing("CheckRun", f"output.{field}"))
         if len(output["summary"]) > _LONGEST_SUMMARY:
             raise RefusalError(
                 422, "Validation Failed: summary exceeds a maximum bytesize of 65535"
             )
     known = ("name", "status", "conclusion", "output", "details_url", "external_id")
-    kept = {key: body[key] for key in known if key in body}
+    kept = {key: sent[key] for key in known if key in sent}
     if conclusion:
         kept["status"] = "completed"
     return kept
 
 
-def _commit(git: BareRepository, name: str) -> str:
-    sha = git.commit(name)
-    if sha is None:
-        raise RefusalError(422, f"No commit found for SHA: {name}")
-    return sha
-
-
-def _missing(resource: str, field: str) -> Thing:
-    return {"resource": resource, "field": field, "code": "missing_field"}
-
-
-def _page(request: Request, found: list[Any]) -> Response:
-    size = min(int(request.query_params.get("per_page", 30)), 100)
-    page = max(int(request.query_params.get("page", 1)), 1)
-    response = JSONResponse(found[(page - 1) * size : page * size])
-    last = -(-len(found) // size)
-    if page < last:
-        links = (("next", page + 1), ("last", last))
-        response.headers["Link"] = ", ".join(
-            f'<{request.url.include_query_params(page=number, per_page=size)}>; rel="{name}"'
-            for name, number in links
-        )
-    return response
-
-
-def _url(request: Request, path: str) -> str:
-    return f"{request.url.scheme}://{request.url.netloc}{path}"
+def sides(git: BareRepository, pull: Thing) -> tuple[str, str]:
+    """Base and head commit of a pull request: as they were once it is merged."""
+    base = pull.get("base_sha") or git.commit(pull["base"]) or ""
+    head = pull.get("head_sha") or git.commit(pull["head"]) or ""
+    return base, head

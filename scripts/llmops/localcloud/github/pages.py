@@ -9,9 +9,10 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
-from llmops.localcloud.github.api import RefusalError, sides
+from llmops.localcloud.github.api import sides
 from llmops.localcloud.github.markdown import render
 from llmops.localcloud.github.store import Store, Thing
+from llmops.localcloud.github.wire import RefusalError
 
 _ICONS = {
     "success": "✓",
@@ -41,13 +42,20 @@ class Pages:
             Route("/pull/{number:int}", self._short),
             Route("/{owner}/{name}/pull/{number:int}", self._pull),
             Route("/{owner}/{name}/runs/{id:int}", self._check),
+            Route("/{owner}/{name}/issues/{number:int}", self._issue),
+            Route("/{owner}/{name}/deployments", self._deployments),
             Mount("/_assets", StaticFiles(directory=self._styles, check_dir=False)),
             Mount("/artifacts", StaticFiles(directory=self._store.artifacts, html=True)),
         ]
 
     async def _index(self, _: Request) -> Response:
         projects = [
-            {"name": name, "pulls": list(reversed(self._store.all("pull", name)))}
+            {
+                "name": name,
+                "pulls": list(reversed(self._store.all("pull", name))),
+                "issues": list(reversed(self._store.all("issue", name))),
+                "deployments": len(self._store.all("deployment", name)),
+            }
             for name in self._store.repositories()
         ]
         return self._html("index.html", projects=projects)
@@ -86,6 +94,29 @@ class Pages:
             commits=git.commits(base, head),
             files=[{**each, "lines": _diff_lines(each["patch"])} for each in git.files(base, head)],
         )
+
+    async def _issue(self, request: Request) -> Response:
+        name = f"{request.path_params['owner']}/{request.path_params['name']}"
+        number = request.path_params["number"]
+        found = next((e for e in self._store.all("issue", name) if e["number"] == number), None)
+        if found is None:
+            raise RefusalError(404, "Not Found")
+        comments = self._store.all("comment", name, str(number))
+        return self._html(
+            "issue.html",
+            name=name,
+            issue=found,
+            description=render(found["body"]),
+            comments=[{**each, "html": render(each["body"])} for each in comments],
+        )
+
+    async def _deployments(self, request: Request) -> Response:
+        name = f"{request.path_params['owner']}/{request.path_params['name']}"
+        found = [
+            {**each, "statuses": self._store.all("deployment_status", name, str(each["id"]))}
+            for each in reversed(self._store.all("deployment", name))
+        ]
+        return self._html("deployments.html", name=name, deployments=found)
 
     async def _check(self, request: Request) -> Response:
         name = f"{request.path_params['owner']}/{request.path_params['name']}"
