@@ -1,9 +1,6 @@
 """The demo: two pull requests, one better and one worse, through the real workflow on a laptop."""
 
-import json
 import shutil
-import subprocess
-import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path

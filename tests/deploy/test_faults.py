@@ -1,0 +1,134 @@
+"""Whatever fails on the way: promoted or rolled back, never in between, and it is said why."""
+
+import json
+import signal
+
+import httpx
+import pytest
+
+from tests.deploy.conftest import Cloud, load, until
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.mark.parametrize(
+    ("rpc", "status"),
+    [
+        ("EndpointService.GetEndpoint", 503),
+        ("EndpointService.UpdateEndpoint", 429),
+        ("EndpointService.DeployModel", 429),
+        ("ModelService.UploadModel", 503),
+        ("Operations", 503),
+    ],
+)
+def test_what_fails_for_a_moment_is_tried_again(cloud: Cloud, rpc: str, status: int) -> None:
+    cloud.fault(rpc, status=status, count=2)
+
+    report = cloud.deploy()
+
+    assert report["ending"] == "promoted", report
+    assert len(cloud.versions()) == 1
+    assert cloud.status()["state"] == "in sync"
+
+
+def test_a_quota_that_is_used_up_leaves_the_stable_release_alone(cloud: Cloud) -> None:
+    first = cloud.deploy()
+    cloud.change("otherwise")
+    cloud.fault("EndpointService.DeployModel", status=403, count=50)
+
+    report = cloud.deploy()
+
+    assert report["ending"] == "rolled back"
+    assert "deploying the version" in report["reason"]
+    assert cloud.ask().json()["predictions"][0]["release"] == first["release"]
+    assert list(cloud.live()["trafficSplit"].values()) == [100]
+
+
+def test_an_operation_that_never_ends_is_given_up(cloud: Cloud) -> None:
+    first = cloud.deploy()
+    cloud.repository.replace(
+        "models/assistant.yaml", "canary:", "serving: {deploy_timeout_seconds: 2}\ncanary:"
+    )
+    cloud.change("otherwise")
+    cloud.fault("EndpointService.DeployModel", never_ends=True)
+
+    report = cloud.deploy()
+
+    assert report["ending"] == "rolled back"
+    assert "did not end within 2 s" in report["reason"]
+    assert cloud.ask().json()["predictions"][0]["release"] == first["release"]
+
+
+def test_a_bundle_that_was_tampered_with_is_refused(cloud: Cloud) -> None:
+    first = cloud.deploy()
+    cloud.change("otherwise")
+    built = json.loads(cloud.llmops("release", "build", "--json").out)[0]
+    endpoints = json.loads((cloud.repository.root / ".llmops/local/endpoints.json").read_text())
+    name = built["uri"].removeprefix("gs://llmops-local/") + "/bundle.json"
+    objects = f"{endpoints['storage']}/storage/v1/b/llmops-local/o"
+    content = httpx.get(f"{objects}/{name.replace('/', '%2F')}", params={"alt": "media"}).text
+    assert "otherwise" in content
+    httpx.post(
+        f"{endpoints['storage']}/upload/storage/v1/b/llmops-local/o",
+        params={"uploadType": "media", "name": name},
+        content=content.replace("otherwise", "other wise").encode(),
+    ).raise_for_status()
+
+    report = cloud.deploy()
+
+    assert report["ending"] == "rolled back"
+    assert "was tampered with" in report["reason"]
+    assert cloud.ask().json()["predictions"][0]["release"] == first["release"]
+
+
+def test_an_endpoint_that_is_deleted_behind_our_back_is_made_again(cloud: Cloud) -> None:
+    cloud.deploy()
+    cloud.change("otherwise")
+    process = cloud.start("deploy")
+    until(lambda: len(cloud.live().get("deployedModels", [])) == 2)
+    live = cloud.live()
+    httpx.patch(cloud.endpoint, params={"updateMask": "trafficSplit"}, json={"trafficSplit": {}})
+    for each in live["deployedModels"]:
+        body = {"deployedModelId": each["id"]}
+        httpx.post(f"{cloud.endpoint}:undeployModel", json=body).raise_for_status()
+    until(lambda: httpx.delete(cloud.endpoint).status_code == 200)
+    said, _ = process.communicate(timeout=120)
+
+    assert process.returncode == 0, said
+    assert cloud.status()["state"] == "in sync"
+
+
+def test_an_expired_token_is_named(cloud: Cloud) -> None:
+    cloud.fault("ModelService.ListModelVersions", status=401, count=60)
+
+    ran = cloud.llmops("status")
+
+    assert ran.code == 3
+    assert "not signed in" in ran.err
+    assert "gcloud auth application-default login" in ran.err
+
+
+def test_a_network_that_is_cut_in_the_middle_is_waited_for(cloud: Cloud) -> None:
+    cloud.deploy()
+    cloud.change("otherwise")
+    with load(cloud):
+        process = cloud.start("deploy")
+        until(lambda: len(cloud.live().get("deployedModels", [])) == 2)
+    cloud.restart()
+    with load(cloud):
+        said, _ = process.communicate(timeout=120)
+    assert process.returncode == 0, said
+    assert cloud.status()["state"] == "in sync"
+
+
+def test_interrupted_it_can_be_run_again(cloud: Cloud) -> None:
+    cloud.deploy()
+    cloud.change("otherwise")
+    process = cloud.start("deploy")
+    until(lambda: len(cloud.live().get("deployedModels", [])) == 2)
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert cloud.status()["state"] == "rolling out"
+    with load(cloud):
+        assert cloud.deploy()["ending"] == "promoted"
