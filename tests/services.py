@@ -31,6 +31,7 @@ class ScriptedModel:
     fail: Callable[[str, str], int | None] = lambda _system, _question: None
     """System instruction and question -> HTTP status to fail with, or None."""
     delay_seconds: float = 0.0
+    finish_reason: str = "STOP"
     url: str = ""
 
     def generate(self, body: dict[str, Any]) -> tuple[int, dict[str, Any]]:
@@ -48,7 +49,10 @@ class ScriptedModel:
         text = self.reply(system, question)
         return 200, {
             "candidates": [
-                {"content": {"role": "model", "parts": [{"text": text}]}, "finishReason": "STOP"}
+                {
+                    "content": {"role": "model", "parts": [{"text": text}]},
+                    "finishReason": self.finish_reason,
+                }
             ],
             "usageMetadata": {
                 "promptTokenCount": len(system + question) // 4,

@@ -8,6 +8,9 @@ from enum import StrEnum
 from llmops.rollout import Goal
 from llmops.vertex.live import Deployed, Labels, Live
 
+_OURS_SECONDS = 3
+"""A change later than this after our last write is not ours."""
+
 
 class State(StrEnum):
     """How one application in one environment stands to main."""
@@ -122,7 +125,7 @@ def _changed(live: Live) -> str:
     if not live.updated:
         return ""
     when = datetime.fromtimestamp(live.updated, UTC).strftime("%Y-%m-%d %H:%M UTC")
-    by_hand = live.updated - live.since > 60
+    by_hand = live.updated - float(live.label(Labels.TOUCHED) or 0) > _OURS_SECONDS
     who = "by somebody other than llmops" if by_hand else f"by {live.label(Labels.BY) or 'llmops'}"
     return f" (changed {when}, {who})"
 

@@ -7,7 +7,7 @@ from llmops.errors import UserError
 from llmops.formats import Serving
 from llmops.vertex import write
 from llmops.vertex.clients import Clients, ConflictError
-from llmops.vertex.live import Labels, Live, ReleaseLabel, Version
+from llmops.vertex.live import Labels, Live, ReleaseLabel, Version, as_label
 from llmops.vertex.read import live_state
 
 _ATTEMPTS = 5
@@ -51,8 +51,8 @@ def roll_back(
             Labels.REJECTED: current,
             Labels.CANARY: None,
             Labels.SINCE: str(int(time.time())),
-            Labels.BY: by,
-            Labels.RUN: run_id,
+            Labels.BY: as_label(by),
+            Labels.RUN: as_label(run_id),
             Labels.LOCK: None,
             Labels.LOCK_UNTIL: None,
         }

@@ -33,7 +33,7 @@ from llmops.rollout import (
 )
 from llmops.vertex import write
 from llmops.vertex.clients import Clients, ConflictError, GoneError, TransientError
-from llmops.vertex.live import MANAGER, Labels, Live, ReleaseLabel, numeric_id
+from llmops.vertex.live import MANAGER, Labels, Live, ReleaseLabel, as_label, numeric_id
 from llmops.vertex.read import live_state
 from llmops.vertex.traffic import TrafficLog
 
@@ -331,8 +331,8 @@ class Rollout:
         shell = self.shell
         return {
             Labels.SINCE: str(int(time.time())),
-            Labels.BY: _as_label(shell.by),
-            Labels.RUN: _as_label(shell.run_id),
+            Labels.BY: as_label(shell.by),
+            Labels.RUN: as_label(shell.run_id),
             Labels.COMMIT: self.goal.commit[:40],
         }
 
@@ -411,7 +411,3 @@ def endpoint_url(clients: Clients, application: str, environment: str) -> str:
     )
     identifier = numeric_id("endpoint", application, environment)
     return f"{host}/v1/{clients.location}/endpoints/{identifier}"
-
-
-def _as_label(text: str) -> str:
-    return "".join(c if c.isalnum() or c in "-_" else "-" for c in text.lower())[:63]

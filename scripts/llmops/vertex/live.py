@@ -27,6 +27,7 @@ class Labels:
     REJECTED = "rejected"  # E: the release that was rolled back
     BY = "by"  # E: who shifted traffic last
     RUN = "run"  # E: the workflow run that did
+    TOUCHED = "touched"  # E: seconds since the epoch of our last write, whatever it was
     LOCK = "lock"  # E: who is deploying
     LOCK_UNTIL = "lock-until"  # E: seconds since the epoch
 
@@ -97,6 +98,11 @@ class Live:
 def release_label(digest: str) -> ReleaseLabel:
     """How a label names the release of that digest."""
     return ReleaseLabel(digest[:LABEL_LENGTH])
+
+
+def as_label(text: str) -> str:
+    """The text as far as a label can hold it: lower case, no signs but - and _, 63 characters."""
+    return "".join(c if c.isascii() and c.isalnum() else "-" for c in text.lower())[:63]
 
 
 def numeric_id(*parts: str) -> str:

@@ -1,6 +1,7 @@
 """The changes that a rollout makes: each one call, guarded by the etag of what was looked at."""
 
 import contextlib
+import time
 from dataclasses import dataclass
 from typing import Any
 
@@ -177,7 +178,7 @@ def change_endpoint(
     """
     from google.protobuf.field_mask_pb2 import FieldMask
 
-    merged = {**live.labels, **labels}
+    merged = {**live.labels, **labels, Labels.TOUCHED: str(int(time.time()))}
     changed: dict[str, Any] = {
         "name": live.endpoint,
         "etag": live.etag,

@@ -97,7 +97,8 @@ def act_command(
 def _echo(line: str) -> None:
     """What people want to follow: the steps, and what the verbs themselves say."""
     _, bar, said = line.partition("   | ")
-    if bar:
+    if bar and not said.startswith("make["):
         progress.say(f"    {said}")
-    elif "⭐ Run Main" in line:
+    elif "⭐ Run Main" in line and line.split("⭐ Run Main", 1)[1].strip()[:1].isupper():
+        # What has no name of its own is a step of a stand-in for one of GitHub's actions.
         progress.say("  " + line.split("⭐ Run Main", 1)[1].strip())

@@ -73,9 +73,7 @@ def deploy(runner: Runner, vertex: str, label: str) -> None:
     before = {"before": "0" * 40, "after": git.head_commit(runner.clone)}
     payload = {**before, "ref": "refs/heads/main"}
     with asked(runner.root, vertex):
-        if runner.run("deploy.yml", "push", payload, label):
-            fix = f"see the end of {runner.folder}/act-{label}.log"
-            raise MachineryError("deploy.yml failed", fix=fix)
+        _must(runner, "deploy.yml", "push", payload, label)
 
 
 def merge(runner: Runner, number: int) -> None:
@@ -97,10 +95,11 @@ def tell(runner: Runner, vertex: str, number: int) -> Story:
     _break(runner.root, vertex)
     runner.run("reconcile.yml", "schedule", {}, "drift")
     progress.say("\nRepaired by reconcile.yml")
-    runner.run("reconcile.yml", "workflow_dispatch", {"inputs": {"apply": "true"}}, "repair")
+    repair = {"inputs": {"apply": "true"}}
+    _must(runner, "reconcile.yml", "workflow_dispatch", repair, "repair")
     progress.say("\nRolled back by rollback.yml")
     inputs = {"environment": "production", "release": "", "application": ""}
-    runner.run("rollback.yml", "workflow_dispatch", {"inputs": inputs}, "rollback")
+    _must(runner, "rollback.yml", "workflow_dispatch", {"inputs": inputs}, "rollback")
     return Story(
         answer=answer,
         issue=_issue(runner.github),
@@ -140,6 +139,13 @@ def asked(root: Path, vertex: str) -> Iterator[None]:
         stop.set()
         for each in people:
             each.join()
+
+
+def _must(runner: Runner, workflow: str, event: str, payload: dict[str, Any], label: str) -> None:
+    """Runs a workflow that has to succeed."""
+    if runner.run(workflow, event, payload, label):
+        fix = f"see the end of {runner.folder}/act-{label}.log"
+        raise MachineryError(f"{workflow} failed", fix=fix)
 
 
 def _break(root: Path, vertex: str) -> None:
