@@ -14,7 +14,7 @@ help: ## list the targets
 setup: ## install everything into .venv and node_modules (the others do it by themselves)
 	@$(PYTHON) requirements/install.py --tools "$(TOOLS)"
 
-demo: setup ## two pull requests, one better and one worse, through the real workflow
+demo: setup ## two pull requests, judged, merged, deployed and rolled back on this machine
 	@$(BIN)/python -m llmops.cli demo
 
 test: setup ## all tests; FAST=1 leaves out the slow ones

@@ -34,7 +34,9 @@ def test_a_changed_prompt_is_planned_with_its_suites_calls_and_release(
     assert evaluation["output_tokens"] == 4 * 40
     assert evaluation["price_usd"] > 0
     assert any("becomes a new release" in sentence for sentence in said["merge"])
-    assert any("5%, 25%, 100%" in sentence for sentence in said["merge"])
+    (rollout,) = [each for each in said["merge"] if each.startswith("production: ")]
+    assert "watch live traffic at 5% for up to 600 s" in rollout
+    assert rollout.index("upload release") < rollout.index("promote release")
 
 
 def test_uncommitted_changes_are_planned_too(repository: Repository) -> None:

@@ -385,6 +385,17 @@ def reconcile(environment: str | None, apply: bool, publish: bool, as_json: bool
 
 
 @llmops.command()
+@_environment
+@_as_json
+def doctor(environment: str | None, as_json: bool) -> None:
+    """Check that a project is set up: bucket, Vertex AI, model, rights, image; name each fix.
+
+    Exit code 3 where something is missing. See docs/google-cloud.md.
+    """
+    _operating().doctor(environment, as_json=as_json)
+
+
+@llmops.command()
 def demo() -> None:
     """Two pull requests, one better and one worse, through the real workflow on this machine."""
     _verbs().demo()

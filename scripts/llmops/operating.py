@@ -354,6 +354,24 @@ def reconcile(environment: str | None, *, apply: bool, publish: bool, as_json: b
     end(ExitCode.GATE_FAILED if left else ExitCode.PASS)
 
 
+def doctor(environment: str | None, *, as_json: bool) -> None:
+    """Looks at every part of the set-up; ends with 3 where one is missing."""
+    from llmops.doctor import Check, checks
+
+    workspace = workspace_of(environment)
+    found: list[Check] = []
+    for each in checks(workspace.environment):
+        found.append(each)
+        if as_json:
+            continue
+        print(f"{'ok  ' if each.good else 'FAIL'}  {each.name}: {each.found}")
+        if each.fix:
+            print(f"      fix: {each.fix}")
+    if as_json:
+        print_json(tuple(found))
+    end(ExitCode.PASS if all(each.good for each in found) else ExitCode.MACHINERY)
+
+
 def _findings(environment: str | None) -> Iterator["Finding"]:
     """Every application in the environment, or in all that have an address."""
     from llmops.reconcile import compare, orphan

@@ -10,6 +10,8 @@ from llmops.errors import UserError
 from llmops.formats import Application
 from llmops.release import Release, answer_key, release_of
 from llmops.resources import Desired, LoadedCase, LoadedSuite, Resource, suite_name
+from llmops.rollout import Goal, steps, words
+from llmops.vertex.live import Live, release_label, settled
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -246,11 +248,11 @@ def _application_sentences(
                 yield _tuning_sentence(name, environment, application)
     canary = application.value.canary
     if rising:
-        steps = ", ".join(f"{step}%" for step in canary.steps)
         yield f"{name} becomes a new release. {'; '.join(rising)}."
+        for environment, taken in _rollouts(base, head, application, before):
+            yield f"{environment}: {'; '.join(taken)}."
         yield (
-            f"{name} takes over {steps} of the traffic, {canary.window_seconds:g} s at each step, "
-            f"and goes back when errors rise by more than {canary.max_error_rate_increase:.1%}, "
+            f"{name} goes back when errors rise by more than {canary.max_error_rate_increase:.1%}, "
             f"the 95th percentile of latency by more than x{canary.max_latency_p95_ratio:g}, or "
             f"blocked answers by more than {canary.max_blocked_share_increase:.1%}."
         )
@@ -258,6 +260,44 @@ def _application_sentences(
         yield f"{name} is redeployed with other machines or limits; its answers stay the same."
     elif before is not None and before.value.canary != canary:
         yield f"{name}: the next release is rolled out by the new canary rules; nothing runs now."
+
+
+def _rollouts(
+    base: Desired,
+    head: Desired,
+    application: Resource[Application],
+    before: Resource[Application] | None,
+) -> Iterator[tuple[str, list[str]]]:
+    """Environment -> the steps that `llmops deploy` takes where live is what base says.
+
+    One step's words are those of the dry run: it is the same function.
+    """
+    local = (
+        {name for name, entry in head.settings.value.environments.items() if entry.local}
+        if head.settings
+        else set()
+    )
+    for environment in application.value.base_model:
+        new = release_of(head, application, environment)
+        old = (
+            release_of(base, before, environment)
+            if before is not None and environment in before.value.base_model
+            else None
+        )
+        if environment in local or (old is not None and old.digest == new.digest):
+            continue
+        goal = Goal(
+            application=new.application,
+            environment=environment,
+            digest=new.digest,
+            release=release_label(new.digest),
+            commit="",
+            model=new.model,
+            rules=application.value.canary,
+            tuning=new.tuning,
+        )
+        live = Live(endpoint=None) if old is None else settled(release_label(old.digest))
+        yield environment, [words(step) for step in steps(goal, live, now=0.0)]
 
 
 def _tuning_sentence(name: str, environment: str, application: Resource[Application]) -> str:

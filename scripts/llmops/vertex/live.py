@@ -95,6 +95,18 @@ class Live:
         return float(self.label(Labels.SINCE) or 0)
 
 
+def settled(release: ReleaseLabel) -> Live:
+    """A live state in which one release answers everything, as after its rollout."""
+    deployed = Deployed(id="0", version="1", release=release, share=100, created=0.0)
+    version = Version(number="1", name="", release=release, artifact="", commit="", verified=True)
+    return Live(
+        endpoint="endpoint",
+        labels={Labels.STABLE: release},
+        deployed=(deployed,),
+        versions=(version,),
+    )
+
+
 def release_label(digest: str) -> ReleaseLabel:
     """How a label names the release of that digest."""
     return ReleaseLabel(digest[:LABEL_LENGTH])
