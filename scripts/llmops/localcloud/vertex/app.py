@@ -117,7 +117,8 @@ class Vertex:
     def implements(self, name: str) -> bool:
         """Whether the RPC `Service.Method` answers otherwise than with 501."""
         rpc = next(each for each in self.definitions.rpcs if each.name == name)
-        return name in self._handlers or name in _ASYNC or self.standard.handles(rpc)
+        by_hand = name in self._handlers or name in _ASYNC or name in _RAW
+        return by_hand or self.standard.handles(rpc)
 
     # --- requests
 

@@ -25,7 +25,8 @@ class Standard:
     def handles(self, rpc: Rpc) -> bool:
         """Whether the RPC is a standard method of a resource that computes nothing."""
         found = _STANDARD.fullmatch(rpc.rpc)
-        if not found or _COMPUTES.fullmatch(rpc.rpc) or rpc.streaming:
+        custom = any(":" in rule["uri"].rpartition("}")[2] for rule in rpc.rules)
+        if not found or custom or _COMPUTES.fullmatch(rpc.rpc) or rpc.streaming:
             return False
         if found[1] in ("Get", "Delete", "Update"):
             return "name=" in rpc.rules[0]["uri"] or ".name=" in rpc.rules[0]["uri"]
