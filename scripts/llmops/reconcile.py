@@ -92,7 +92,7 @@ def _state(goal: Goal, live: Live, now: float) -> tuple[State, str]:
         )
         return State.ROLLED_BACK, cause
     stable = live.label(Labels.STABLE)
-    if locked or (live.label(Labels.CANARY) == goal.release and mine and stable != goal.release):
+    if locked or (mine is not None and stable != goal.release):
         share = mine.share if mine else 0
         how = "" if locked else ", and nobody deploys now: `llmops deploy` goes on with it"
         return State.ROLLING_OUT, f"release {goal.release[:12]} has {share}% of the traffic{how}"

@@ -79,7 +79,8 @@ class Live:
 
     def serving(self, release: ReleaseLabel) -> Deployed | None:
         """The release behind the endpoint, if it is there."""
-        return next((each for each in self.deployed if each.release == release), None)
+        found = (each for each in self.deployed if release and each.release == release)
+        return next(found, None)
 
     def version(self, release: ReleaseLabel) -> Version | None:
         """The release's version in the registry: of several, the oldest."""

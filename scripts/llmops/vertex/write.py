@@ -178,6 +178,8 @@ def change_endpoint(
     """
     from google.protobuf.field_mask_pb2 import FieldMask
 
+    if live.endpoint is None:
+        raise GoneError("the endpoint is not there any more")
     merged = {**live.labels, **labels, Labels.TOUCHED: str(int(time.time()))}
     changed: dict[str, Any] = {
         "name": live.endpoint,
