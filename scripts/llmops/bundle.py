@@ -1,6 +1,6 @@
 """The bundle: a release as an immutable file in the bucket, which the container loads."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
@@ -25,6 +25,13 @@ class Bundle:
     """Path -> digest of the resources that it was made of."""
     evaluation: dict[str, Any] | None
     """What the pull request's evaluation decided; None where this release was never evaluated."""
+    tuned_model: str | None = None
+    """What the release's tuning made of its base model: the resource that is asked."""
+
+    @property
+    def asked(self) -> Release:
+        """The release as it is put to the model: to the tuned one, where there is one."""
+        return replace(self.release, model=self.tuned_model or self.release.model)
 
 
 def folder(release_digest: str) -> str:
@@ -55,6 +62,7 @@ def dump(bundle: Bundle) -> bytes:
             "commit": bundle.commit,
             "sources": bundle.sources,
             "evaluation": bundle.evaluation,
+            "tuned_model": bundle.tuned_model,
         }
     )
 
@@ -71,6 +79,7 @@ def load(content: bytes, expected: str, where: str) -> Bundle:
             commit=value["commit"],
             sources=value["sources"],
             evaluation=value["evaluation"],
+            tuned_model=value["tuned_model"],
         )
     except (ValidationError, KeyError) as error:
         raise MachineryError(f"{where} is not a bundle: {error}", fix=_FIX) from None

@@ -239,17 +239,31 @@ def _roll_out(
 
 
 def _tuner(workspace: "Workspace", wanted: Wanted) -> Any:  # noqa: ANN401 - a function or None
+    from llmops.bucket import connect
+
     tuning = wanted.application.value.tuning
     if tuning is None or wanted.goal.tuning is None:
         return None
-    from llmops.vertex.tuning import tune
+    from llmops.data import remote
+    from llmops.vertex.tuning import place_data, tune
 
-    return lambda: tune(
-        workspace.environment,
-        wanted.application.value,
-        wanted.goal.tuning or "",
-        wanted.desired.pointers[tuning.data].value.output.md5,
-    )
+    pointer, objects = wanted.desired.pointers[tuning.data], workspace.objects
+
+    def training_rows() -> bytes:
+        if not objects.holds(pointer.value):
+            remote.fetch([pointer], workspace.environment, workspace.tools, objects)
+        files = objects.manifest(pointer.value.output.md5) or {}
+        rows = objects.read(files.get("train.jsonl", ""))
+        if not rows:
+            raise UserError("there is no train.jsonl to tune on", path=pointer.path)
+        return rows
+
+    def run() -> str:
+        bucket = connect(workspace.environment)
+        data = place_data(bucket, pointer.value.output.md5, training_rows)
+        return tune(workspace.environment, wanted.application.value, wanted.goal.tuning or "", data)
+
+    return run
 
 
 def _smoke_cases(workspace: "Workspace", wanted: Wanted) -> list[dict[str, Any]]:

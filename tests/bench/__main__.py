@@ -18,6 +18,7 @@ from llmops.evals import score
 from llmops.evals.results import Results
 from llmops.formats import Gate
 
+from tests.bench import release
 from tests.repository import MODEL, PROMPT, SUITE, make_repository
 from tests.results import case, observation, results, suite
 
@@ -170,6 +171,20 @@ def run_rows(folder: Path) -> list[tuple[str, str, str]]:
     ]
 
 
+def _release_rows(folder: Path) -> list[tuple[str, str, str]]:
+    """What a release costs, in a clone and a local cloud of their own."""
+    folder.mkdir(exist_ok=True)
+    clone = folder / "clone"
+    subprocess.run(["git", "clone", "--quiet", str(PROJECT), str(clone)], check=True)
+    env = {"LLMOPS_HOME": str(folder / "home"), "LLMOPS_TOOLS": str(PROJECT)}
+    timed([*LLMOPS, "local", "up"], clone, env)
+    try:
+        rollout = release.rollout_rows(clone, env)
+    finally:
+        timed([*LLMOPS, "local", "down"], clone, env)
+    return [release.control_plane_row(), release.server_row(), *rollout]
+
+
 def _beside_promptfoo(clone: Path, folder: Path, env: dict[str, str]) -> tuple[float, float]:
     """The same cases of one new prompt, asked cold by either."""
     from llmops.config import tools
@@ -214,12 +229,20 @@ def main() -> None:
     if sys.argv[1:] == ["compare"]:
         compare_alone()
         return
+    if sys.argv[1:2] == ["stub"]:
+        release.serve_stub(int(sys.argv[2]))
+        return
+    if sys.argv[1:] == ["release"]:
+        with tempfile.TemporaryDirectory() as name:
+            for row in _release_rows(Path(name)):
+                print(*row, sep="  |  ", flush=True)
+        return
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         rows = [*plan_rows(folder), compare_row()]
         for row in rows:
             print(*row, sep="  |  ", flush=True)
-        more = run_rows(folder)
+        more = [*run_rows(folder), *_release_rows(folder / "release")]
         for row in more:
             print(*row, sep="  |  ", flush=True)
     lines = [

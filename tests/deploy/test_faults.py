@@ -1,7 +1,9 @@
 """Whatever fails on the way: promoted or rolled back, never in between, and it is said why."""
 
+import hashlib
 import json
 import signal
+from pathlib import Path
 
 import httpx
 import pytest
@@ -9,6 +11,8 @@ import pytest
 from tests.deploy.conftest import Cloud, load, until
 
 pytestmark = pytest.mark.slow
+
+ECHO = Path(__file__).parents[1] / "vertex" / "echo_container.py"
 
 
 @pytest.mark.parametrize(
@@ -132,3 +136,64 @@ def test_interrupted_it_can_be_run_again(cloud: Cloud) -> None:
     assert cloud.status()["state"] == "rolling out"
     with load(cloud):
         assert cloud.deploy()["ending"] == "promoted"
+
+
+def test_a_tuning_job_that_fails_leaves_the_stable_release_alone(cloud: Cloud) -> None:
+    first = cloud.deploy()
+    rows = b'{"contents": []}\n'
+    listing = json.dumps([{"md5": _md5(rows), "relpath": "train.jsonl"}]).encode()
+    for md5, content in ((_md5(rows), rows), (f"{_md5(listing)}.dir", listing)):
+        path = cloud.repository.root / ".llmops/dvc/files/md5" / md5[:2] / md5[2:]
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+    cloud.repository.write(
+        "data.dvc", f"outs:\n- {{md5: {_md5(listing)}.dir, hash: md5, path: data}}\n"
+    )
+    cloud.repository.replace(
+        "models/assistant.yaml", "canary:", "tuning: {data: data.dvc}\ncanary:"
+    )
+    cloud.repository.commit("tune it")
+    planned = json.loads(cloud.llmops("deploy", "--dry-run", "--json").out)["assistant"]
+    assert planned[0].startswith("tune the model")
+
+    report = cloud.deploy()
+
+    assert report["ending"] == "rolled back"
+    assert "JOB_STATE_FAILED: the local cloud has no tuner" in report["reason"]
+    assert len(cloud.versions()) == 1
+    assert cloud.ask().json()["predictions"][0]["release"] == first["release"]
+
+
+def test_a_foreign_model_behind_the_endpoint_is_found_and_taken_away(cloud: Cloud) -> None:
+    cloud.deploy()
+    container = {"imageUri": "x", "command": ["python", str(ECHO)], "predictRoute": "/predict"}
+    container |= {"healthRoute": "/health", "env": [{"name": "NAME", "value": "stranger"}]}
+    body = {"model": {"displayName": "stranger", "containerSpec": container}}
+    model = httpx.post(f"{cloud.location}/models:upload", json=body).json()["response"]["model"]
+    split = {"0": 40, cloud.live()["deployedModels"][0]["id"]: 60}
+    wanted = {"deployedModel": {"id": "7", "model": model}, "trafficSplit": split}
+    httpx.post(f"{cloud.endpoint}:deployModel", json=wanted).raise_for_status()
+    until(lambda: len(cloud.live()["deployedModels"]) == 2)
+
+    status = cloud.status()
+    assert status["state"] == "foreign"
+    assert "7 was not put there by llmops" in status["cause"]
+    ran = cloud.llmops("reconcile", "--apply")
+    assert ran.code == 0, ran.out + ran.err
+    assert cloud.status()["state"] == "in sync"
+    assert len(cloud.live()["deployedModels"]) == 1
+
+
+def test_the_doctor_checks_the_set_up_and_names_the_fix(cloud: Cloud) -> None:
+    good = cloud.llmops("doctor")
+    assert good.code == 3, "the scripted model counts no tokens"
+    assert "ok    the bucket gs://llmops-local can be written and read" in good.out
+    assert "ok    Vertex AI answers: model registry and endpoints" in good.out
+    cloud.fault("EndpointService.ListEndpoints", status=403, count=9)
+    bad = cloud.llmops("doctor")
+    assert "FAIL  Vertex AI answers" in bad.out
+    assert "roles/aiplatform.user" in bad.out
+
+
+def _md5(content: bytes) -> str:
+    return hashlib.md5(content, usedforsecurity=False).hexdigest()

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -70,7 +71,9 @@ def ask(endpoint: str, instance: Any = "x") -> httpx.Response:
     return httpx.post(f"{endpoint}:predict", json={"instances": [instance]}, timeout=30)
 
 
-def test_a_whole_life_through_google_cloud_aiplatform(service: Service) -> None:
+def test_a_whole_life_through_google_cloud_aiplatform(
+    service: Service, golden: Callable[[str, str], None]
+) -> None:
     session = Path(__file__).with_name("sdk_session.py")
     ran = subprocess.run(
         [sys.executable, str(session), service.url],
@@ -81,6 +84,10 @@ def test_a_whole_life_through_google_cloud_aiplatform(service: Service) -> None:
     )
     assert ran.returncode == 0, ran.stdout[-2000:] + ran.stderr[-4000:]
     assert ran.stdout.strip().endswith("whole")
+    # A field that an upgrade of the SDK begins to send is noticed here: does it need an effect?
+    seen: dict[str, list[str]] = httpx.get(f"{service.url}/_local/fields").json()
+    sent = [f"{rpc} {field}\n" for rpc, found in seen.items() for field in found]
+    golden("sdk-fields.txt", "".join(sent))
 
 
 def test_a_tuning_job_through_google_genai_says_that_nothing_tunes_here(service: Service) -> None:

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any
 
@@ -123,6 +123,7 @@ class Rollout:
     goal: Goal
     happened: list[Happened] = field(default_factory=list)
     _step: Step | None = None
+    _tuned: str | None = None
 
     def run(self) -> Report:
         """Ends promoted, unchanged, held or rolled back.
@@ -248,11 +249,13 @@ class Rollout:
     def _tune(self) -> str:
         if self.shell.tune is None:
             raise MachineryError("this release needs tuning, and there is nothing that tunes")
-        return f"tuned model {self.shell.tune()}"
+        self._tuned = self.shell.tune()
+        return f"tuned model {self._tuned}"
 
     def _upload(self) -> str:
         shell, goal = self.shell, self.goal
-        artifact = bundle.keep(shell.bucket, shell.bundle)
+        made = replace(shell.bundle, tuned_model=self._tuned)
+        artifact = bundle.keep(shell.bucket, made)
         labels = {
             Labels.MANAGED_BY: MANAGER,
             Labels.APPLICATION: goal.application,

@@ -1,9 +1,14 @@
 """`python -m llmops.serving`: what the container runs. Vertex AI's AIP_* variables configure it."""
 
 import sys
+from typing import TYPE_CHECKING, Any
 
 from llmops import config
 from llmops.errors import ExitCode, LlmopsError
+
+if TYPE_CHECKING:
+    from llmops.release import Release
+    from llmops.serving.answer import Answer
 
 _GRACE_SECONDS = 25
 
@@ -38,9 +43,14 @@ def _serve(settings: config.Container) -> None:
         address=settings.endpoints.vertex,
         timeout_seconds=settings.timeout_seconds,
     )
+    asked = found.asked
+
+    async def ask(_: "Release", variables: dict[str, Any]) -> "Answer":
+        return await model.answer_soon(asked, variables)
+
     app = make_app(
         found.release,
-        model.answer_soon,
+        ask,
         concurrency=settings.concurrency,
         predict_route=settings.predict_route,
         health_route=settings.health_route,

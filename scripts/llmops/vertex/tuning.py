@@ -1,8 +1,10 @@
 """Supervised tuning on Vertex AI: one job for a tuning digest, however often it is asked for."""
 
 import time
+from collections.abc import Callable
 from typing import Any
 
+from llmops.bucket import Bucket
 from llmops.config import Environment
 from llmops.errors import MachineryError
 from llmops.formats import Application
@@ -13,7 +15,19 @@ _DONE = ("JOB_STATE_SUCCEEDED",)
 _FAILED = ("JOB_STATE_FAILED", "JOB_STATE_CANCELLED", "JOB_STATE_EXPIRED")
 
 
-def tune(environment: Environment, application: Application, tuning: str, data_md5: str) -> str:
+def place_data(bucket: Bucket, md5: str, rows: Callable[[], bytes]) -> str:
+    """The training rows in the bucket, under the data's md5; returns their `gs://` URI.
+
+    `rows` is called only where they are not there yet. Raises MachineryError when the bucket
+    cannot be reached.
+    """
+    name = f"tuning/{md5.removesuffix('.dir')}/train.jsonl"
+    if not bucket.names(name):
+        bucket.write(name, rows())
+    return f"{bucket.url}/{name}"
+
+
+def tune(environment: Environment, application: Application, tuning: str, data: str) -> str:
     """The tuned model of that tuning digest: found, waited for, or made.
 
     Raises MachineryError when the job fails or does not end within six hours.
@@ -41,10 +55,9 @@ def tune(environment: Environment, application: Application, tuning: str, data_m
             None,
         )
         if job is None:
-            location = f"{environment.bucket}/{_object_of(data_md5)}"
             job = client.tunings.tune(
                 base_model=base,
-                training_dataset=types.TuningDataset(gcs_uri=f"{location}/train.jsonl"),
+                training_dataset=types.TuningDataset(gcs_uri=data),
                 config=types.CreateTuningJobConfig(
                     tuned_model_display_name=name,
                     epoch_count=settings.epochs,
@@ -69,8 +82,3 @@ def tune(environment: Environment, application: Application, tuning: str, data_m
 
 
 _WORDS = {1: "ONE", 4: "FOUR", 8: "EIGHT", 16: "SIXTEEN"}
-
-
-def _object_of(md5: str) -> str:
-    """Where the tuning data lies, beside DVC's own objects: by the pointer's md5."""
-    return f"tuning/{md5.removesuffix('.dir')}"

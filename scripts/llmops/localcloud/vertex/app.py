@@ -76,6 +76,7 @@ class Vertex:
         self.log = RequestLog(settings.storage, settings.buckets)
         self.prediction = Prediction(self.endpoints, self.log)
         self.publisher = Publisher()
+        self.seen: dict[str, set[str]] = {}
         self._handlers = self._by_hand()
 
     # --- what is written by hand
@@ -146,6 +147,7 @@ class Vertex:
             return await self.prediction.raw_predict(values[0], content)
         query = request.query_params.multi_items()
         call = wire.read(self.definitions, rule, values, query, content)
+        self.seen.setdefault(rule.rpc.name, set()).update(wire.fields(call.request))
         handler = _ASYNC.get(rule.rpc.name)
         if handler is not None:
             return await handler(self, call)
@@ -224,6 +226,10 @@ class Vertex:
         busy = self.publisher.busy_seconds
         return JSONResponse({"calls": self.publisher.calls, "busy_seconds": busy})
 
+    async def fields(self, _: Request) -> Response:
+        """RPC -> the fields that its callers have sent since the start."""
+        return JSONResponse({name: sorted(found) for name, found in sorted(self.seen.items())})
+
     async def plan_fault(self, request: Request) -> Response:
         """See Faults.plan."""
         self.faults.plan(json.loads(await request.body()))
@@ -269,6 +275,7 @@ def make_app(settings: Settings) -> Starlette:
         routes=[
             Route("/healthz", vertex.healthy),
             Route("/_local/stats", vertex.stats),
+            Route("/_local/fields", vertex.fields),
             Route("/_local/faults", vertex.plan_fault, methods=["POST"]),
             Route("/{path:path}", vertex.api, methods=methods),
         ],

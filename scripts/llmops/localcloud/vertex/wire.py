@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +12,7 @@ from llmops.localcloud.vertex.definitions import Definitions, Rpc, Rule
 from llmops.localcloud.vertex.errors import ApiError
 from llmops.localcloud.vertex.store import Document
 
+_MAPS = {"labels", "trafficSplit"}
 _SYSTEM_PARAMETERS = {"$alt", "alt", "key", "prettyPrint", "fields", "quotaUser", "$httpHeaders"}
 
 
@@ -57,6 +58,19 @@ def read(
     except json_format.ParseError as error:
         raise _bad(str(error)) from None
     return Call(rpc=rule.rpc, uri=rule.uri, request=as_document(definitions, parsed))
+
+
+def fields(request: Document, prefix: str = "") -> Iterator[str]:
+    """The paths of the fields that a request fills; what maps hold is not told apart."""
+    for key, value in request.items():
+        path = f"{prefix}{key}"
+        if isinstance(value, dict) and key not in _MAPS:
+            yield from fields(value, f"{path}.")
+        elif isinstance(value, list) and value and isinstance(value[0], dict):
+            for each in value:
+                yield from fields(each, f"{path}[].")
+        else:
+            yield path
 
 
 def as_document(definitions: Definitions, message: Any) -> Document:  # noqa: ANN401 - any message
