@@ -35,11 +35,19 @@ Exit codes
 
 
 def _operating() -> ModuleType:
-    """What the release manager's verbs do, imported as late."""
+    """What the verbs do that change what is live, imported as late."""
     _verbs()
     from llmops import operating
 
     return operating
+
+
+def _observing() -> ModuleType:
+    """What the verbs do that hold live against main, imported as late."""
+    _verbs()
+    from llmops import observing
+
+    return observing
 
 
 def _environment(function: F) -> F:
@@ -365,7 +373,7 @@ def status(environment: str | None, as_json: bool) -> None:
 
     Without --env: the environments in $LLMOPS_ENVIRONMENTS, or else the local ones.
     """
-    _operating().status(environment, as_json=as_json)
+    _observing().status(environment, as_json=as_json)
 
 
 @llmops.command()
@@ -381,7 +389,7 @@ def reconcile(environment: str | None, apply: bool, publish: bool, as_json: bool
     Exit code 1 where they differ still. A release that was rolled back is left alone: that is on
     purpose.
     """
-    _operating().reconcile(environment, apply=apply, publish=publish, as_json=as_json)
+    _observing().reconcile(environment, apply=apply, publish=publish, as_json=as_json)
 
 
 @llmops.command()
@@ -392,7 +400,7 @@ def doctor(environment: str | None, as_json: bool) -> None:
 
     Exit code 3 where something is missing. See docs/google-cloud.md.
     """
-    _operating().doctor(environment, as_json=as_json)
+    _observing().doctor(environment, as_json=as_json)
 
 
 @llmops.command()

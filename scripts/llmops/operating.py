@@ -1,24 +1,21 @@
-"""What the release manager's verbs do: release, deploy, rollback, status, reconcile."""
+"""What the verbs do that change what is live: release, deploy, rollback."""
 
 import json
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from llmops import config, git, progress
-from llmops.commands import console, end, print_json, workspace_of
+from llmops.commands import end, print_json, workspace_of
 from llmops.errors import ExitCode, LlmopsError, UserError
 
 if TYPE_CHECKING:
     from llmops.bundle import Bundle
     from llmops.deploy.run import Report
     from llmops.formats import Application
-    from llmops.reconcile import Finding
     from llmops.resources import Desired, Resource
     from llmops.rollout import Goal
     from llmops.vertex.clients import Clients
-    from llmops.vertex.live import Live
     from llmops.workspace import Workspace
 
 
@@ -48,7 +45,7 @@ def release_build(environment: str | None, revision: str, *, as_json: bool) -> N
             "release": each.goal.digest,
             "uri": bundle.keep(bucket, each.bundle),
         }
-        for each in _wanted(workspace, revision, None)
+        for each in wanted_by(workspace, revision, None)
     ]
     if as_json:
         print(json.dumps(built, indent=1))
@@ -57,7 +54,7 @@ def release_build(environment: str | None, revision: str, *, as_json: bool) -> N
         print(f"{each['application']}: {each['uri']}")
 
 
-def _wanted(
+def wanted_by(
     workspace: "Workspace", revision: str, application: str | None, *, retry: bool = False
 ) -> list[Wanted]:
     """What the revision says should be live. Raises UserError for an unknown application."""
@@ -131,14 +128,14 @@ def deploy(
 ) -> None:
     """Rolls each application's release out; ends with 1 where one was rolled back or held."""
     workspace = workspace_of(environment)
-    wanted = _wanted(workspace, revision, application, retry=retry)
-    clients = _clients(workspace)
+    wanted = wanted_by(workspace, revision, application, retry=retry)
+    clients = clients_of(workspace)
     for each in wanted:
         _check_promotion(workspace, each)
     if dry_run:
         _dry_run(clients, wanted, as_json=as_json)
         return
-    reports = [_roll_out(workspace, clients, each, quiet=as_json) for each in wanted]
+    reports = [roll_out(workspace, clients, each, quiet=as_json) for each in wanted]
     _publish(reports)
     if as_json:
         print_json(tuple(reports))
@@ -194,9 +191,10 @@ def _check_promotion(workspace: "Workspace", wanted: Wanted) -> None:
         )
 
 
-def _roll_out(
+def roll_out(
     workspace: "Workspace", clients: "Clients", wanted: Wanted, *, quiet: bool
 ) -> "Report":
+    """Runs one rollout, followed in the terminal and at GitHub."""
     from llmops.bucket import connect
     from llmops.deploy.lock import Holder
     from llmops.deploy.run import Follower, Rollout, Shell
@@ -304,7 +302,7 @@ def rollback(
     from llmops.deploy.rollback import roll_back
 
     workspace = workspace_of(environment)
-    clients = _clients(workspace)
+    clients = clients_of(workspace)
     github = config.github()
     done = [
         roll_back(
@@ -315,7 +313,7 @@ def rollback(
             by=github.actor or config.person(),
             run_id=github.run_id,
         )
-        for each in _wanted(workspace, "HEAD", application)
+        for each in wanted_by(workspace, "HEAD", application)
     ]
     if as_json:
         print_json(tuple(done))
@@ -329,121 +327,8 @@ def rollback(
     print("main still says otherwise: revert the change there, or `llmops deploy --retry`.")
 
 
-# --- status and reconcile -------------------------------------------------------------------------
-
-
-def status(environment: str | None, *, as_json: bool) -> None:
-    """Prints what is live, beside what main says."""
-    findings = list(_findings(environment))
-    if as_json:
-        print_json(tuple(findings))
-        return
-    _show(findings)
-
-
-def reconcile(environment: str | None, *, apply: bool, publish: bool, as_json: bool) -> None:
-    """Reports drift; repairs it with `apply`; ends with 1 where it is left."""
-    from llmops.reconcile import REPAIRED
-
-    findings = list(_findings(environment))
-    reports: list[Report] = []
-    if apply:
-        for each in findings:
-            if each.state in REPAIRED and each.release:
-                workspace = workspace_of(each.environment)
-                for wanted in _wanted(workspace, "HEAD", each.application):
-                    clients = _clients(workspace)
-                    reports.append(_roll_out(workspace, clients, wanted, quiet=as_json))
-        findings = list(_findings(environment))
-    if publish:
-        from llmops.report.drift import publish as tell
-
-        for line in tell(findings, config.github()):
-            progress.say(line)
-    if as_json:
-        print_json(tuple(findings))
-    else:
-        _show(findings)
-    left = any(each.state in REPAIRED for each in findings)
-    end(ExitCode.GATE_FAILED if left else ExitCode.PASS)
-
-
-def doctor(environment: str | None, *, as_json: bool) -> None:
-    """Looks at every part of the set-up; ends with 3 where one is missing."""
-    from llmops.doctor import Check, checks
-
-    workspace = workspace_of(environment)
-    found: list[Check] = []
-    for each in checks(workspace.environment):
-        found.append(each)
-        if as_json:
-            continue
-        print(f"{'ok  ' if each.good else 'FAIL'}  {each.name}: {each.found}")
-        if each.fix:
-            print(f"      fix: {each.fix}")
-    if as_json:
-        print_json(tuple(found))
-    end(ExitCode.PASS if all(each.good for each in found) else ExitCode.MACHINERY)
-
-
-def _findings(environment: str | None) -> Iterator["Finding"]:
-    """Every application in the environment, or in all that have an address."""
-    from llmops.reconcile import compare, orphan
-    from llmops.vertex.read import live_state, other_endpoints
-
-    root = config.repository_root()
-    names = [environment] if environment else config.reachable_environments(root)
-    for name in names:
-        workspace = workspace_of(name)
-        clients = _clients(workspace)
-        wanted = _wanted(workspace, "HEAD", None)
-        for each in wanted:
-            live: Live = live_state(clients, each.goal.application)
-            yield compare(each.goal, live, time.time())
-        for application in other_endpoints(clients, {each.goal.application for each in wanted}):
-            yield orphan(application, name)
-
-
-def _show(findings: list["Finding"]) -> None:
-    from llmops.reconcile import State
-    from llmops.render import table
-
-    styles = {State.IN_SYNC: "green", State.ROLLED_BACK: "yellow", State.ROLLING_OUT: "yellow"}
-    columns = ("environment", "application", "release", "commit", "live", "age", "state")
-    rows = [
-        (
-            each.environment,
-            each.application,
-            each.release[:12],
-            each.commit[:7],
-            ", ".join(each.live) or "nothing",
-            _age(each.since),
-            f"[{styles.get(each.state, 'red')}]{each.state}[/]",
-        )
-        for each in findings
-    ]
-    out = console()
-    out.print(table("", columns, rows))
-    for each in findings:
-        if each.cause:
-            out.print(
-                f"  {each.application} in {each.environment}: {each.cause}",
-                highlight=False,
-                markup=False,
-            )
-
-
-def _age(since: float) -> str:
-    if not since:
-        return ""
-    seconds = max(time.time() - since, 0)
-    for size, unit in ((86_400, "d"), (3_600, "h"), (60, "min")):
-        if seconds >= size:
-            return f"{seconds / size:.0f} {unit}"
-    return f"{seconds:.0f} s"
-
-
-def _clients(workspace: "Workspace") -> "Clients":
+def clients_of(workspace: "Workspace") -> "Clients":
+    """Vertex AI's clients for the workspace's environment."""
     from llmops.vertex.clients import Clients
 
     return Clients(workspace.environment)

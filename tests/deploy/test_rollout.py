@@ -3,7 +3,7 @@
 from dataclasses import replace
 from itertools import pairwise
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from llmops.formats import Canary
 from llmops.rollout import Goal, Shift, Smoke, Undeploy, Watch, next_step, split_for, steps, words
@@ -53,6 +53,7 @@ def lives(draw: st.DrawFn) -> Live:
     )
 
 
+@settings(max_examples=1000)
 @given(lives())
 def test_from_any_state_it_ends_and_the_release_has_everything(live: Live) -> None:
     planned = steps(GOAL, live, now=100.0)

@@ -1,0 +1,126 @@
+"""What the verbs do that hold live against main: status, reconcile, doctor."""
+
+import time
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from llmops import config, progress
+from llmops.commands import console, end, print_json, workspace_of
+from llmops.errors import ExitCode
+from llmops.operating import clients_of, roll_out, wanted_by
+
+if TYPE_CHECKING:
+    from llmops.deploy.run import Report
+    from llmops.reconcile import Finding
+    from llmops.vertex.live import Live
+
+
+def status(environment: str | None, *, as_json: bool) -> None:
+    """Prints what is live, beside what main says."""
+    findings = list(_findings(environment))
+    if as_json:
+        print_json(tuple(findings))
+        return
+    _show(findings)
+
+
+def reconcile(environment: str | None, *, apply: bool, publish: bool, as_json: bool) -> None:
+    """Reports drift; repairs it with `apply`; ends with 1 where it is left."""
+    from llmops.reconcile import REPAIRED
+
+    findings = list(_findings(environment))
+    reports: list[Report] = []
+    if apply:
+        for each in findings:
+            if each.state in REPAIRED and each.release:
+                workspace = workspace_of(each.environment)
+                for wanted in wanted_by(workspace, "HEAD", each.application):
+                    clients = clients_of(workspace)
+                    reports.append(roll_out(workspace, clients, wanted, quiet=as_json))
+        findings = list(_findings(environment))
+    if publish:
+        from llmops.report.drift import publish as tell
+
+        for line in tell(findings, config.github()):
+            progress.say(line)
+    if as_json:
+        print_json(tuple(findings))
+    else:
+        _show(findings)
+    left = any(each.state in REPAIRED for each in findings)
+    end(ExitCode.GATE_FAILED if left else ExitCode.PASS)
+
+
+def doctor(environment: str | None, *, as_json: bool) -> None:
+    """Looks at every part of the set-up; ends with 3 where one is missing."""
+    from llmops.doctor import Check, checks
+
+    workspace = workspace_of(environment)
+    found: list[Check] = []
+    for each in checks(workspace.environment):
+        found.append(each)
+        if as_json:
+            continue
+        print(f"{'ok  ' if each.good else 'FAIL'}  {each.name}: {each.found}")
+        if each.fix:
+            print(f"      fix: {each.fix}")
+    if as_json:
+        print_json(tuple(found))
+    end(ExitCode.PASS if all(each.good for each in found) else ExitCode.MACHINERY)
+
+
+def _findings(environment: str | None) -> Iterator["Finding"]:
+    """Every application in the environment, or in all that have an address."""
+    from llmops.reconcile import compare, orphan
+    from llmops.vertex.read import live_state, other_endpoints
+
+    root = config.repository_root()
+    names = [environment] if environment else config.reachable_environments(root)
+    for name in names:
+        workspace = workspace_of(name)
+        clients = clients_of(workspace)
+        wanted = wanted_by(workspace, "HEAD", None)
+        for each in wanted:
+            live: Live = live_state(clients, each.goal.application)
+            yield compare(each.goal, live, time.time())
+        for application in other_endpoints(clients, {each.goal.application for each in wanted}):
+            yield orphan(application, name)
+
+
+def _show(findings: list["Finding"]) -> None:
+    from llmops.reconcile import State
+    from llmops.render import table
+
+    styles = {State.IN_SYNC: "green", State.ROLLED_BACK: "yellow", State.ROLLING_OUT: "yellow"}
+    columns = ("environment", "application", "release", "commit", "live", "age", "state")
+    rows = [
+        (
+            each.environment,
+            each.application,
+            each.release[:12],
+            each.commit[:7],
+            ", ".join(each.live) or "nothing",
+            _age(each.since),
+            f"[{styles.get(each.state, 'red')}]{each.state}[/]",
+        )
+        for each in findings
+    ]
+    out = console()
+    out.print(table("", columns, rows))
+    for each in findings:
+        if each.cause:
+            out.print(
+                f"  {each.application} in {each.environment}: {each.cause}",
+                highlight=False,
+                markup=False,
+            )
+
+
+def _age(since: float) -> str:
+    if not since:
+        return ""
+    seconds = max(time.time() - since, 0)
+    for size, unit in ((86_400, "d"), (3_600, "h"), (60, "min")):
+        if seconds >= size:
+            return f"{seconds / size:.0f} {unit}"
+    return f"{seconds:.0f} s"
