@@ -85,11 +85,11 @@ class Environment:
     project: str
     region: str
     bucket: str
-    promotes_from: str | None
-    """The environment that must have verified a release before it comes here."""
-    serving_image: str
-    serving_account: str | None
     endpoints: Endpoints
+    promotes_from: str | None = None
+    """The environment that must have verified a release before it comes here."""
+    serving_image: str = ""
+    serving_account: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
