@@ -91,7 +91,8 @@ def _show(findings: list["Finding"]) -> None:
     from llmops.reconcile import State
     from llmops.render import table
 
-    styles = {State.IN_SYNC: "green", State.ROLLED_BACK: "yellow", State.ROLLING_OUT: "yellow"}
+    quiet = (State.WAITING, State.ROLLED_BACK, State.ROLLING_OUT)
+    styles = {State.IN_SYNC: "green", **dict.fromkeys(quiet, "yellow")}
     columns = ("environment", "application", "release", "commit", "live", "age", "state")
     rows = [
         (

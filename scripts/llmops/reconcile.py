@@ -1,4 +1,4 @@
-"""Desired against live: in sync, rolling out, rolled back, drifted, missing, foreign (pure)."""
+"""Desired against live: in sync, waiting, rolling out, rolled back, drifted, missing, foreign."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,6 +16,7 @@ class State(StrEnum):
     """How one application in one environment stands to main."""
 
     IN_SYNC = "in sync"
+    WAITING = "waiting"
     ROLLING_OUT = "rolling out"
     ROLLED_BACK = "rolled back"
     DRIFTED = "drifted"
@@ -24,7 +25,11 @@ class State(StrEnum):
 
 
 REPAIRED = (State.DRIFTED, State.MISSING, State.FOREIGN)
-"""What `llmops reconcile --apply` mends. A rollback is on purpose until main is reverted."""
+"""What `llmops reconcile --apply` mends.
+
+A rollback is on purpose until main is reverted. A release that was never promoted here waits for
+its deploy, which may ask for an approval: reconciling is no way round it.
+"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,9 +104,10 @@ def _state(goal: Goal, live: Live, now: float) -> tuple[State, str]:
     if mine is None:
         if not live.deployed:
             return State.MISSING, "nothing is deployed behind the endpoint"
-        return State.DRIFTED, (
-            f"live serves {_split(live.deployed)}, main says {goal.release[:12]}{_changed(live)}"
-        )
+        serves = f"live serves {_split(live.deployed)}, main says {goal.release[:12]}"
+        if stable != goal.release:
+            return State.WAITING, f"{serves}, which was not deployed here yet"
+        return State.DRIFTED, f"{serves}{_changed(live)}"
     if mine.share != 100:
         cause = f"traffic split {_shares(live.deployed)}, main says 100{_changed(live)}"
         return State.DRIFTED, cause

@@ -155,6 +155,17 @@ def test_drift_is_found_with_its_cause_and_repaired(cloud: Cloud) -> None:
     assert sorted(each["share"] for each in _shares(cloud)) == [0, 100]
 
 
+def test_a_release_that_waits_for_its_deploy_is_no_drift(cloud: Cloud) -> None:
+    first = cloud.deploy()
+    cloud.change("otherwise")
+
+    status = cloud.status()
+    assert status["state"] == "waiting"
+    assert "which was not deployed here yet" in status["cause"]
+    assert cloud.llmops("reconcile", "--apply").code == 0
+    assert cloud.ask().json()["predictions"][0]["release"] == first["release"]
+
+
 def test_killed_after_every_step_it_ends_the_same(cloud: Cloud) -> None:
     cloud.deploy()
     cloud.change("otherwise")
