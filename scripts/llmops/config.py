@@ -254,9 +254,9 @@ def person() -> str:
 
 
 def reachable_environments(root: Path) -> list[str]:
-    """Those that `status` looks at: `$LLMOPS_ENVIRONMENTS`, or else the local ones."""
+    """Those that `status` looks at: $LLMOPS_ENVIRONMENTS, else $LLMOPS_ENV, else the local ones."""
     declared = settings(root).environments
-    chosen = os.environ.get("LLMOPS_ENVIRONMENTS")
+    chosen = os.environ.get("LLMOPS_ENVIRONMENTS") or os.environ.get("LLMOPS_ENV")
     if chosen:
         return [environment_name(settings(root), name) for name in chosen.split()]
     return [name for name, entry in declared.items() if entry.local]

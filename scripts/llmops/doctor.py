@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from llmops.config import Environment
+from llmops.config import Environment, GitHub
 from llmops.errors import LlmopsError, MachineryError
 
 ROLES = {
@@ -96,7 +96,8 @@ def _model(environment: Environment) -> str:
 
     name = "smollm2-135m-instruct" if environment.local else "gemini-2.5-flash-lite"
     try:
-        counted = client_of(environment).models.count_tokens(model=name, contents="hello")
+        client = client_of(environment)
+        counted = client.models.count_tokens(model=name, contents="hello")
     except (errors.APIError, HTTPError, OSError) as error:
         raise MachineryError(str(error)) from None
     return f"{name} counts {counted.total_tokens} tokens"
@@ -153,3 +154,52 @@ def _image(environment: Environment) -> Check:
         f"{environment.region}-docker.pkg.dev/{environment.project}/llmops/serving:1, "
         "and name it in llmops.yaml",
     )
+
+
+def github_checks(github: GitHub, environment: Environment) -> Iterator[Check]:
+    """What GitHub must have, where GITHUB_REPOSITORY and GITHUB_TOKEN say which project."""
+    if environment.local or not (github.repository and github.token):
+        return
+    from github import Auth, Github
+
+    client = Github(auth=Auth.Token(github.token), base_url=github.api_url, retry=1, timeout=20)
+    repository = client.get_repo(github.repository, lazy=True)
+    settings = f"https://github.com/{github.repository}/settings"
+    yield _at_github(
+        "main is protected, and the check `llmops` is required",
+        lambda: _required(repository.get_branch("main").get_required_status_checks().contexts),
+        f"{settings}/branches",
+    )
+    yield _at_github(
+        f"GitHub has the environment {environment.name} with its variables",
+        lambda: _variables(
+            {each.name for each in repository.get_environment(environment.name).get_variables()}
+        ),
+        f"{settings}/environments, with the two values that Terraform prints",
+    )
+
+
+def _required(contexts: list[str]) -> str:
+    if "llmops" not in contexts:
+        raise MachineryError(f"required are only: {', '.join(contexts) or 'none'}")
+    return ", ".join(contexts)
+
+
+def _variables(names: set[str]) -> str:
+    missing = {"WORKLOAD_IDENTITY_PROVIDER", "SERVICE_ACCOUNT"} - names
+    if missing:
+        raise MachineryError(f"without {', '.join(sorted(missing))}")
+    return ", ".join(sorted(names))
+
+
+def _at_github(name: str, look: Callable[[], str], fix: str) -> Check:
+    from github import GithubException
+    from requests.exceptions import RequestException
+
+    def tried() -> str:
+        try:
+            return look()
+        except (GithubException, RequestException) as error:
+            raise MachineryError(f"GitHub: {error}") from None
+
+    return _tried(name, tried, fix)

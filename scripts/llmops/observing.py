@@ -2,17 +2,21 @@
 
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from llmops import config, progress
 from llmops.commands import console, end, print_json, workspace_of
-from llmops.errors import ExitCode
+from llmops.errors import ExitCode, LlmopsError
 from llmops.operating import clients_of, roll_out, wanted_by
 
 if TYPE_CHECKING:
     from llmops.deploy.run import Report
     from llmops.reconcile import Finding
     from llmops.vertex.live import Live
+    from llmops.workspace import Workspace
+
+_HEALTH_SECONDS = 600.0
 
 
 def status(environment: str | None, *, as_json: bool) -> None:
@@ -53,11 +57,14 @@ def reconcile(environment: str | None, *, apply: bool, publish: bool, as_json: b
 
 def doctor(environment: str | None, *, as_json: bool) -> None:
     """Looks at every part of the set-up; ends with 3 where one is missing."""
-    from llmops.doctor import Check, checks
+    from llmops.doctor import Check, checks, github_checks
 
     workspace = workspace_of(environment)
     found: list[Check] = []
-    for each in checks(workspace.environment):
+    for each in (
+        *checks(workspace.environment),
+        *github_checks(config.github(), workspace.environment),
+    ):
         found.append(each)
         if as_json:
             continue
@@ -82,9 +89,23 @@ def _findings(environment: str | None) -> Iterator["Finding"]:
         wanted = wanted_by(workspace, "HEAD", None)
         for each in wanted:
             live: Live = live_state(clients, each.goal.application)
-            yield compare(each.goal, live, time.time())
+            found = compare(each.goal, live, time.time())
+            yield replace(found, health=_health(workspace, each.goal.application))
         for application in other_endpoints(clients, {each.goal.application for each in wanted}):
             yield orphan(application, name)
+
+
+def _health(workspace: "Workspace", application: str) -> str:
+    """Of the last minutes; a log that cannot be read is said, and stops nobody."""
+    from llmops.bucket import connect
+    from llmops.reconcile import health
+    from llmops.vertex.traffic import TrafficLog
+
+    log = TrafficLog(workspace.environment, application, connect(workspace.environment))
+    try:
+        return health(log.since(time.time() - _HEALTH_SECONDS))
+    except LlmopsError:
+        return "unknown: the request log cannot be read"
 
 
 def _show(findings: list["Finding"]) -> None:
@@ -93,7 +114,7 @@ def _show(findings: list["Finding"]) -> None:
 
     quiet = (State.WAITING, State.ROLLED_BACK, State.ROLLING_OUT)
     styles = {State.IN_SYNC: "green", **dict.fromkeys(quiet, "yellow")}
-    columns = ("environment", "application", "release", "commit", "live", "age", "state")
+    columns = ("environment", "application", "release", "commit", "live", "health", "age", "state")
     rows = [
         (
             each.environment,
@@ -101,6 +122,7 @@ def _show(findings: list["Finding"]) -> None:
             each.release[:12],
             each.commit[:7],
             ", ".join(each.live) or "nothing",
+            each.health,
             _age(each.since),
             f"[{styles.get(each.state, 'red')}]{each.state}[/]",
         )

@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from enum import StrEnum
 
 from llmops.rollout import Goal
+from llmops.sequential import Served
 from llmops.vertex.live import Deployed, Labels, Live
 
 _OURS_SECONDS = 3
@@ -49,6 +50,8 @@ class Finding:
     """What answers: `RELEASE 25%`."""
     since: float
     """Of the last shift of traffic, in seconds since the epoch; 0 where there was none."""
+    health: str = ""
+    """What the last minutes' requests came to, for people."""
 
 
 def compare(goal: Goal, live: Live, now: float) -> Finding:
@@ -64,6 +67,18 @@ def compare(goal: Goal, live: Live, now: float) -> Finding:
         live=tuple(f"{_name(each)} {each.share}%" for each in live.deployed if each.share),
         since=live.since,
     )
+
+
+def health(served: Sequence[Served]) -> str:
+    """What these requests came to: `12 requests, 2 failed`."""
+    if not served:
+        return "no traffic"
+    failed = sum(each.failed for each in served)
+    blocked = sum(each.blocked for each in served)
+    said = [f"{len(served)} requests"]
+    said += [f"{failed} failed"] if failed else []
+    said += [f"{blocked} blocked"] if blocked else []
+    return ", ".join(said) if failed or blocked else f"ok, {said[0]}"
 
 
 def orphan(application: str, environment: str) -> Finding:

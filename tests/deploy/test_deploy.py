@@ -22,7 +22,9 @@ def test_the_first_release_is_promoted_and_a_second_run_has_nothing_to_do(cloud:
     answer = cloud.ask().json()["predictions"][0]
     assert answer["outcome"] == "answered"
     assert answer["release"] == report["release"]
-    assert cloud.status()["state"] == "in sync"
+    status = cloud.status()
+    assert status["state"] == "in sync"
+    assert status["health"].startswith("ok, ")
     assert cloud.deploy()["ending"] == "unchanged"
     assert "lock" not in cloud.live()["labels"]
 

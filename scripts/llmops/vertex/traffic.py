@@ -11,6 +11,7 @@ from typing import Any
 
 from llmops.bucket import Bucket
 from llmops.config import Environment
+from llmops.errors import MachineryError
 from llmops.sequential import Served
 from llmops.vertex.write import log_table
 
@@ -42,6 +43,7 @@ class TrafficLog:
         return [each for found in self._read.values() for each in found]
 
     def _query(self, seconds: float) -> Iterator[Served]:
+        from google.api_core.exceptions import GoogleAPIError, NotFound
         from google.cloud import bigquery
 
         client = bigquery.Client(project=self._environment.project)
@@ -52,8 +54,14 @@ class TrafficLog:
         since = bigquery.ScalarQueryParameter(
             "since", "TIMESTAMP", datetime.fromtimestamp(seconds, UTC)
         )
-        job = client.query(text, bigquery.QueryJobConfig(query_parameters=[since]))
-        yield from _served(dict(row.items()) for row in job.result())
+        try:
+            job = client.query(text, bigquery.QueryJobConfig(query_parameters=[since]))
+            rows = [dict(row.items()) for row in job.result()]
+        except NotFound:
+            return  # the table is made with the first request
+        except GoogleAPIError as error:
+            raise MachineryError(f"the request log {self._table}: {error}") from None
+        yield from _served(rows)
 
 
 def _served(rows: Iterable[dict[str, Any]]) -> Iterator[Served]:
