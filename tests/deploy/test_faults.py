@@ -186,7 +186,7 @@ def test_a_foreign_model_behind_the_endpoint_is_found_and_taken_away(cloud: Clou
 
 def test_the_doctor_checks_the_set_up_and_names_the_fix(cloud: Cloud) -> None:
     good = cloud.llmops("doctor")
-    assert good.code == 3, "the scripted model counts no tokens"
+    assert good.code == 0, good.out
     assert "ok    the bucket gs://llmops-local can be written and read" in good.out
     assert "ok    Vertex AI answers: model registry and endpoints" in good.out
     cloud.fault("EndpointService.ListEndpoints", status=403, count=9)
