@@ -225,38 +225,47 @@ def _beside_promptfoo(clone: Path, folder: Path, env: dict[str, str]) -> tuple[f
 
 
 def main() -> None:
-    """Runs all and writes the page."""
-    if sys.argv[1:] == ["compare"]:
+    """Runs all, or the part that is named, and writes the page."""
+    part = sys.argv[1] if len(sys.argv) > 1 else ""
+    if part == "compare":
         compare_alone()
         return
-    if sys.argv[1:2] == ["stub"]:
+    if part == "stub":
         release.serve_stub(int(sys.argv[2]))
-        return
-    if sys.argv[1:] == ["release"]:
-        with tempfile.TemporaryDirectory() as name:
-            for row in _release_rows(Path(name)):
-                print(*row, sep="  |  ", flush=True)
         return
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        rows = [*plan_rows(folder), compare_row()]
-        for row in rows:
-            print(*row, sep="  |  ", flush=True)
-        more = [*run_rows(folder), *_release_rows(folder / "release")]
-        for row in more:
-            print(*row, sep="  |  ", flush=True)
+        parts = [lambda: plan_rows(folder), lambda: [compare_row()], lambda: run_rows(folder)]
+        if part == "release":
+            parts = []
+        rows = []
+        for made in [*parts, lambda: _release_rows(folder / "release")]:
+            for row in made():
+                print(*row, sep="  |  ", flush=True)
+                rows.append(row)
+    _write(rows)
+
+
+def _write(rows: list[tuple[str, str, str]]) -> None:
+    """The page; what was not measured now stays as it was."""
+    page = PROJECT / "docs/benchmarks.md"
+    former = page.read_text(encoding="utf-8").splitlines() if page.exists() else []
+    table = {line.split(" | ")[0]: line for line in former if line.startswith("| ")}
+    table.pop("| what", None)
+    table |= {f"| {row[0]}": f"| {' | '.join(row)} |" for row in rows}
     lines = [
         "# Benchmarks",
         "",
         "Made by `make bench`; what counts is the ratio, within one run on one machine.",
-        f"Last run: {datetime.now(UTC):%Y-%m-%d}, {os.cpu_count()} cores, Python {platform.python_version()}.",
+        f"Last run: {datetime.now(UTC):%Y-%m-%d}, {os.cpu_count()} cores, "
+        f"Python {platform.python_version()}.",
         "",
         "| what | figure | beside |",
         "|---|---|---|",
-        *(f"| {' | '.join(row)} |" for row in [*rows, *more]),
+        *table.values(),
         "",
     ]
-    (PROJECT / "docs/benchmarks.md").write_text("\n".join(lines), encoding="utf-8")
+    page.write_text("\n".join(lines), encoding="utf-8")
 
 
 if __name__ == "__main__":

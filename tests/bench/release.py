@@ -105,8 +105,15 @@ def server_row() -> Row:
         url = f"http://127.0.0.1:{port}"
         command = [sys.executable, "-m", "llmops.serving"]
         with _process(command, f"{url}/health", environment):
-            through = asyncio.run(_load(f"{url}/predict", {"instances": [{"question": "x"}]}))
-        direct = asyncio.run(_load(f"{model}/v1/x:generateContent", {"contents": []}))
+            pairs = [
+                (
+                    asyncio.run(_load(f"{url}/predict", {"instances": [{"question": "x"}]})),
+                    asyncio.run(_load(f"{model}/v1/x:generateContent", {"contents": []})),
+                )
+                for _ in range(3)
+            ]
+    # The quietest of three: where the stub itself is late, it is the machine that is busy.
+    through, direct = min(pairs, key=lambda pair: float(np.percentile(pair[1], 99)))
     overhead = np.percentile(through, 99) - np.percentile(direct, 99)
     return (
         f"serving container, {PEOPLE} requests under way: 99th percentile over the model's own",

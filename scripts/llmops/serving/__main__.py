@@ -1,5 +1,6 @@
 """`python -m llmops.serving`: what the container runs. Vertex AI's AIP_* variables configure it."""
 
+import gc
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -55,6 +56,9 @@ def _serve(settings: config.Container) -> None:
         predict_route=settings.predict_route,
         health_route=settings.health_route,
     )
+    # What was loaded stays: the collector need not look through it while a request waits.
+    gc.collect()
+    gc.freeze()
     print(f"serving release {found.release.digest} on port {settings.port}", flush=True)
     uvicorn.run(
         app,

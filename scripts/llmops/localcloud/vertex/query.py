@@ -7,7 +7,7 @@ import json
 import operator
 import re
 from collections.abc import Callable, Sequence
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any
 
 import lark
@@ -40,6 +40,7 @@ STRING: /"(?:[^"\\]|\\.)*"/ | /'(?:[^'\\]|\\.)*'/
 """
 
 
+@lru_cache(maxsize=256)
 def matcher(text: str) -> Predicate:
     """Whether a document passes the filter (AIP-160).
 
@@ -69,11 +70,15 @@ class _Compiler(lark.Transformer[lark.Token, Any]):
         return parts[0] or (lambda _: True)
 
     def expression(self, parts: list[Predicate]) -> Predicate:
+        if len(parts) == 1:
+            return parts[0]
         return lambda document: all(part(document) for part in parts)
 
     sequence = expression
 
     def factor(self, parts: list[Predicate]) -> Predicate:
+        if len(parts) == 1:
+            return parts[0]
         return lambda document: any(part(document) for part in parts)
 
     def term(self, parts: list[Any]) -> Predicate:
@@ -87,7 +92,11 @@ class _Compiler(lark.Transformer[lark.Token, Any]):
         path: list[str] = parts[0]
         if len(parts) == 1 or parts[1] is None:
             return lambda document: bool(_at(document, path))
-        comparator, value = str(parts[1]), parts[2]
+        comparator, value = str(parts[1]), str(parts[2])
+        if comparator in ("=", "!="):
+            same = _same_as(value)
+            wanted = comparator == "="
+            return lambda document: same(_plain(_at(document, path))) == wanted
         return lambda document: _holds(_at(document, path), comparator, value)
 
     def member(self, parts: list[lark.Token]) -> list[str]:
@@ -124,15 +133,19 @@ def _holds(found: Any, comparator: str, wanted: str) -> bool:  # noqa: ANN401 - 
         if isinstance(found, list):
             return wanted in [str(each) for each in found]
         return wanted.lower() in str(found or "").lower()
-    if comparator in ("=", "!="):
-        pattern = ".*".join(re.escape(part) for part in wanted.split("*"))
-        same = re.fullmatch(pattern, _plain(found), re.DOTALL) is not None
-        return same == (comparator == "=")
     if found is None:
         return False
     one, other = _comparable(found, wanted)
     compared = {"<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge}
     return bool(compared[comparator](one, other))
+
+
+def _same_as(wanted: str) -> Callable[[str], bool]:
+    """Equality, where a star stands for anything."""
+    if "*" not in wanted:
+        return wanted.__eq__
+    pattern = re.compile(".*".join(map(re.escape, wanted.split("*"))), re.DOTALL)
+    return lambda text: pattern.fullmatch(text) is not None
 
 
 def _plain(value: Any) -> str:  # noqa: ANN401 - any JSON
