@@ -28,6 +28,7 @@ class ScriptedModel:
 
     reply: Reply
     questions: list[str] = field(default_factory=list)
+    paths: list[str] = field(default_factory=list)
     fail: Callable[[str, str], int | None] = lambda _system, _question: None
     """System instruction and question -> HTTP status to fail with, or None."""
     delay_seconds: float = 0.0
@@ -71,6 +72,7 @@ def serve(model: ScriptedModel) -> Iterator[ScriptedModel]:
 
         def do_POST(self) -> None:
             body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+            model.paths.append(self.path)
             status, reply = model.generate(body)
             content = json.dumps(reply).encode()
             self.send_response(status)

@@ -145,10 +145,10 @@ def next_step(goal: Goal, live: Live, *, now: float, done: frozenset[Step]) -> S
     """
     if live.endpoint is None:
         return CreateEndpoint()
-    if goal.tuning is not None and Tune(tuning=goal.tuning) not in done:
-        return Tune(tuning=goal.tuning)
     version = live.version(goal.release)
     if version is None:
+        if goal.tuning is not None and Tune(tuning=goal.tuning) not in done:
+            return Tune(tuning=goal.tuning)
         return Upload(release=goal.release)
     stable = ReleaseLabel(live.label(Labels.STABLE))
     clearing = _clear(goal, live, stable)

@@ -105,40 +105,38 @@ def server_row() -> Row:
         url = f"http://127.0.0.1:{port}"
         command = [sys.executable, "-m", "llmops.serving"]
         with _process(command, f"{url}/health", environment):
-            pairs = [
-                (
-                    asyncio.run(_load(f"{url}/predict", {"instances": [{"question": "x"}]})),
-                    asyncio.run(_load(f"{model}/v1/x:generateContent", {"contents": []})),
-                )
-                for _ in range(3)
-            ]
-    # The quietest of three: where the stub itself is late, it is the machine that is busy.
-    through, direct = min(pairs, key=lambda pair: float(np.percentile(pair[1], 99)))
-    overhead = np.percentile(through, 99) - np.percentile(direct, 99)
+            served = asyncio.run(_load(f"{url}/predict"))
+    total = np.array([seconds for seconds, _ in served])
+    asked = np.array([model_seconds for _, model_seconds in served])
+    overhead = float(np.percentile(total - asked, 99))
     return (
-        f"serving container, {PEOPLE} requests under way: 99th percentile over the model's own",
+        f"serving container, {PEOPLE} requests under way: 99th percentile over asking the model",
         f"{overhead * 1000:.0f} ms",
-        f"{np.percentile(through, 99) / np.percentile(direct, 99):.3f} times asking the stub itself",
+        f"{overhead / float(np.median(asked)):.3f} of what asking takes ({np.median(asked):.2f} s)",
     )
 
 
-async def _load(url: str, body: dict[str, object]) -> list[float]:
-    """Latencies in seconds, the first round left out; evenly spaced, as people are."""
-    seconds: list[float] = []
+async def _load(url: str) -> list[tuple[float, float]]:
+    """Seconds of a request and, within, of asking the model; evenly spaced, as people are.
+
+    The first rounds, in which connections are made, are left out.
+    """
+    served: list[tuple[float, float]] = []
     limits = httpx.Limits(max_connections=PEOPLE * 2)
     async with httpx.AsyncClient(timeout=60, limits=limits) as client:
 
         async def person(number: int) -> None:
             await asyncio.sleep(number * MODEL_SECONDS / PEOPLE)
-            for turn in range(8):
+            for turn in range(12):
                 started = time.perf_counter()
-                reply = await client.post(url, json=body)
-                reply.raise_for_status()
+                reply = await client.post(url, json={"instances": [{"question": "x"}]})
+                seconds = time.perf_counter() - started
+                (prediction,) = reply.raise_for_status().json()["predictions"]
                 if turn > 1:
-                    seconds.append(time.perf_counter() - started)
+                    served.append((seconds, prediction["latency_ms"] / 1000))
 
         await asyncio.gather(*(person(number) for number in range(PEOPLE)))
-    return seconds
+    return served
 
 
 def serve_stub(port: int) -> None:

@@ -138,8 +138,8 @@ def test_interrupted_it_can_be_run_again(cloud: Cloud) -> None:
         assert cloud.deploy()["ending"] == "promoted"
 
 
-def test_a_tuning_job_that_fails_leaves_the_stable_release_alone(cloud: Cloud) -> None:
-    first = cloud.deploy()
+def tuned(cloud: Cloud) -> None:
+    """The application, to be tuned on one row of data."""
     rows = b'{"contents": []}\n'
     listing = json.dumps([{"md5": _md5(rows), "relpath": "train.jsonl"}]).encode()
     for md5, content in ((_md5(rows), rows), (f"{_md5(listing)}.dir", listing)):
@@ -153,6 +153,11 @@ def test_a_tuning_job_that_fails_leaves_the_stable_release_alone(cloud: Cloud) -
         "models/assistant.yaml", "canary:", "tuning: {data: data.dvc}\ncanary:"
     )
     cloud.repository.commit("tune it")
+
+
+def test_a_tuning_job_that_fails_leaves_the_stable_release_alone(cloud: Cloud) -> None:
+    first = cloud.deploy()
+    tuned(cloud)
     planned = json.loads(cloud.llmops("deploy", "--dry-run", "--json").out)["assistant"]
     assert planned[0].startswith("tune the model")
 
@@ -162,6 +167,22 @@ def test_a_tuning_job_that_fails_leaves_the_stable_release_alone(cloud: Cloud) -
     assert "JOB_STATE_FAILED: the local cloud has no tuner" in report["reason"]
     assert len(cloud.versions()) == 1
     assert cloud.ask().json()["predictions"][0]["release"] == first["release"]
+
+
+def test_a_release_is_tuned_once_and_answers_from_the_tuned_model(cloud: Cloud) -> None:
+    tuned(cloud)
+    name = "projects/local/locations/us-central1/endpoints/77"
+    cloud.fault("GenAiTuningService.CreateTuningJob", tuned_model=name)
+
+    report = cloud.deploy()
+
+    assert report["ending"] == "promoted", report
+    assert report["steps"][1]["note"] == f"tuned model {name}"
+    cloud.ask()
+    assert cloud.model.paths[-1].endswith("/endpoints/77:generateContent")
+    assert cloud.deploy()["ending"] == "unchanged"
+    jobs = httpx.get(f"{cloud.location}/tuningJobs").json()["tuningJobs"]
+    assert len(jobs) == 1
 
 
 def test_a_foreign_model_behind_the_endpoint_is_found_and_taken_away(cloud: Cloud) -> None:

@@ -24,7 +24,7 @@ from llmops.localcloud.vertex.replicas import Replicas, base_environment
 from llmops.localcloud.vertex.requestlog import RequestLog
 from llmops.localcloud.vertex.standard import Standard
 from llmops.localcloud.vertex.store import Document, Store
-from llmops.localcloud.vertex.tuning import TuningJobs, no_tuner
+from llmops.localcloud.vertex.tuning import TuningJobs, without_tuner
 from llmops.localcloud.vertex.wire import Call
 
 _VERSIONS = ("v1", "v1beta1", "ui")
@@ -66,13 +66,17 @@ class Vertex:
             registry=self.registry,
             replicas=self.replicas,
         )
-        self.tuning = TuningJobs(store=self.store, standard=self.standard, tuner=no_tuner)
         jobs = {
             "EndpointService.DeployModel": self.endpoints.deploy,
             "EndpointService.UndeployModel": self.endpoints.undeploy,
         }
         self.operations = Operations(self.store, jobs)
         self.faults = Faults(self.operations)
+        self.tuning = TuningJobs(
+            store=self.store,
+            standard=self.standard,
+            tuner=without_tuner(self.faults.tuned_models),
+        )
         self.log = RequestLog(settings.storage, settings.buckets)
         self.prediction = Prediction(self.endpoints, self.log)
         self.publisher = Publisher()

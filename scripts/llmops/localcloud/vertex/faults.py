@@ -14,12 +14,18 @@ class Faults:
         self._operations = operations
         self._lock = threading.Lock()
         self._planned: dict[str, list[int]] = {}
+        self.tuned_models: list[str] = []
+        """What the next tuning jobs make."""
 
     def plan(self, wanted: Document) -> None:
         """`{"rpc": "EndpointService.DeployModel", "status": 503, "count": 2}`.
 
-        Or `{"rpc": …, "never_ends": true}`: the next operation of that kind goes on for ever.
+        Or `{"rpc": …, "never_ends": true}`: the next operation of that kind goes on for ever. Or
+        `{"rpc": "GenAiTuningService.CreateTuningJob", "tuned_model": NAME}`: the next job succeeds.
         """
+        if "tuned_model" in wanted:
+            self.tuned_models.append(wanted["tuned_model"])
+            return
         if wanted.get("never_ends"):
             self._operations.never_end(wanted["rpc"])
             return
