@@ -85,7 +85,9 @@ def test_a_bundle_that_was_tampered_with_is_refused(cloud: Cloud) -> None:
     assert cloud.ask().json()["predictions"][0]["release"] == first["release"]
 
 
-def test_an_endpoint_that_is_deleted_behind_our_back_is_made_again(cloud: Cloud) -> None:
+def test_an_endpoint_that_is_deleted_behind_our_back_ends_the_rollout_or_is_made_again(
+    cloud: Cloud,
+) -> None:
     cloud.deploy()
     cloud.change("otherwise")
     process = cloud.start("deploy")
@@ -98,7 +100,9 @@ def test_an_endpoint_that_is_deleted_behind_our_back_is_made_again(cloud: Cloud)
     until(lambda: httpx.delete(cloud.endpoint).status_code == 200)
     said, _ = process.communicate(timeout=120)
 
-    assert process.returncode == 0, said
+    # While it was being emptied a smoke case may have found it without traffic: then it is over.
+    assert process.returncode == 0 or "rolled back: " in said, said
+    assert cloud.deploy("--retry")["ending"] in ("promoted", "unchanged")
     assert cloud.status()["state"] == "in sync"
 
 
