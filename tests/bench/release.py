@@ -1,6 +1,7 @@
 """What a release costs: the control plane, the server, the way up and the way back."""
 
 import asyncio
+import gc
 import json
 import os
 import shutil
@@ -105,7 +106,10 @@ def server_row() -> Row:
         url = f"http://127.0.0.1:{port}"
         command = [sys.executable, "-m", "llmops.serving"]
         with _process(command, f"{url}/health", environment):
+            # The collector of this process, full of other things, is not the server's.
+            gc.disable()
             served = asyncio.run(_load(f"{url}/predict"))
+            gc.enable()
     total = np.array([seconds for seconds, _ in served])
     asked = np.array([model_seconds for _, model_seconds in served])
     overhead = float(np.percentile(total - asked, 99))
