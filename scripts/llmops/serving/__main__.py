@@ -46,8 +46,18 @@ def _serve(settings: config.Container) -> None:
     )
     asked = found.asked
 
+    warm = False
+
     async def ask(_: "Release", variables: dict[str, Any]) -> "Answer":
-        return await model.answer_soon(asked, variables)
+        nonlocal warm
+        answer = await model.answer_soon(asked, variables)
+        if not warm:
+            # The client makes its types in the first call. They stay: a collector that looks
+            # through them again and again holds up every request for tens of milliseconds.
+            warm = True
+            gc.collect()
+            gc.freeze()
+        return answer
 
     app = make_app(
         found.release,
@@ -56,9 +66,6 @@ def _serve(settings: config.Container) -> None:
         predict_route=settings.predict_route,
         health_route=settings.health_route,
     )
-    # What was loaded stays: the collector need not look through it while a request waits.
-    gc.collect()
-    gc.freeze()
     print(f"serving release {found.release.digest} on port {settings.port}", flush=True)
     uvicorn.run(
         app,
