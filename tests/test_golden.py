@@ -7,12 +7,14 @@ import click
 import pytest
 from llmops.cli import llmops
 from llmops.compare import compare
+from llmops.data import params, retrieve
 from llmops.formats import Gate
 from llmops.report.markdown import Failure, comment, failure
 
 from tests.report.test_comment import CONTEXT, plan, prompt_change
 from tests.repository import Repository
 from tests.results import results, scored, suite
+from tests.services import PROJECT
 
 Golden = Callable[[str, str], None]
 
@@ -53,6 +55,12 @@ def test_the_plan(repository: Repository, golden: Golden) -> None:
     assert ran.code == 0, ran.err
     text = re.sub(r"\b[0-9a-f]{7,64}\b", "COMMIT", ran.out)
     golden("plan.txt", "\n".join(line.rstrip() for line in text.splitlines()) + "\n")
+
+
+@pytest.mark.parametrize("name", ["taken", "left_out"])
+def test_the_query(name: str, golden: Golden) -> None:
+    wanted = params.load(PROJECT).retrieve
+    golden(f"{name}.sql", retrieve.sql(getattr(retrieve, name)(wanted), "bigquery") + "\n")
 
 
 def test_the_help(golden: Golden) -> None:

@@ -183,13 +183,23 @@ def data_pull(base: str, head: str | None, environment: str | None, as_json: boo
 
 
 @data.command("build")
+@click.option(
+    "--dry-run", is_flag=True, help="Show the query and what it would read, and build nothing."
+)
+@_environment
 @_as_json
-def data_build(as_json: bool) -> None:
-    """Build data/ from the shipped source tables, and write data.dvc to match.
+def data_build(dry_run: bool, environment: str | None, as_json: bool) -> None:
+    """Build data/ as params.yaml says, and write data.dvc to match.
+
+    \b
+    retrieve    in a local environment from the shipped tables, else from BigQuery, after a dry run
+    clean       HTML to Markdown, one sentence, personal data masked
+    select      no duplicates, nothing near a test or validation row or a suite's case in training
+    split       by the MD5 of what a row is about: a row never moves
 
     The same tables give the same bytes, so where nothing changed the pointer stays as it is.
     """
-    _verbs().data_build(as_json=as_json)
+    _verbs().data_build(environment, dry_run=dry_run, as_json=as_json)
 
 
 @llmops.command("eval")

@@ -68,17 +68,38 @@ def data_pull(base: str, head: str | None, environment: str | None, *, as_json: 
             print(f"{path}: already at hand")
 
 
-def data_build(*, as_json: bool) -> None:
-    """Builds data/ and its pointer from the source tables."""
+def data_build(environment: str | None, *, dry_run: bool, as_json: bool) -> None:
+    """Builds data/ and its pointer, or shows what retrieving would take."""
+    from llmops.data import params, retrieve
+    from llmops.data.bigquery import BigQueryTables
     from llmops.localcloud import seed
 
     root = config.repository_root()
-    written = seed.build_data(root)
+    wanted = params.load(root).retrieve
+    chosen = config.source(root, environment)
+    asked = None
+    if not chosen.local or chosen.endpoints.bigquery:
+        asked = BigQueryTables(environment=chosen, wanted=wanted)
+    if dry_run:
+        query = retrieve.taken(wanted)
+        estimate = asked.check(query) if asked else None
+        sql = retrieve.sql(query, "bigquery")
+        if as_json:
+            print(json.dumps({"sql": sql, **(asdict(estimate) if estimate else {})}))
+        else:
+            print(sql)
+            print(f"-- reads {estimate.words()}" if estimate else "-- DuckDB: it costs nothing")
+        return
+    written = seed.build_data(root, asked, lambda text: progress.say(text, quiet=as_json))
     if as_json:
-        print(json.dumps({"md5": written.md5, "rows": written.rows, "changed": written.changed}))
-    else:
-        counts = ", ".join(f"{rows} {split}" for split, rows in written.rows.items())
-        print(f"data/: {counts}; data.dvc {'changed' if written.changed else 'unchanged'}")
+        dropped = {reason: asdict(each) for reason, each in written.dropped.items()}
+        shown = {"rows": written.rows, "dropped": dropped, "changed": written.changed}
+        print(json.dumps({"md5": written.md5, **shown}))
+        return
+    for reason, each in written.dropped.items():
+        print(f"{each.rows:7} left out: {reason}, such as {each.samples[0]}")
+    counts = ", ".join(f"{rows} {split}" for split, rows in written.rows.items())
+    print(f"data/: {counts}; data.dvc {'changed' if written.changed else 'unchanged'}")
 
 
 # --- eval and compare -----------------------------------------------------------------------------

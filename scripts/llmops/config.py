@@ -74,6 +74,7 @@ class Endpoints:
     storage: str | None = None
     vertex: str | None = None
     github: str | None = None
+    bigquery: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -176,6 +177,21 @@ def environment(root: Path, chosen: str | None = None) -> Environment:
         serving_image=entry.serving_image,
         serving_account=entry.serving_account,
         endpoints=_local_endpoints(home(root)) if _is_local(entry) else Endpoints(),
+    )
+
+
+def source(root: Path, chosen: str | None = None) -> Environment:
+    """The chosen environment as far as source tables are read in it: no service need be up."""
+    declared = settings(root)
+    name = environment_name(declared, chosen)
+    entry = declared.environments[name]
+    return Environment(
+        name=name,
+        local=_is_local(entry),
+        project=entry.project,
+        region=entry.region,
+        bucket=entry.bucket,
+        endpoints=Endpoints(bigquery=os.environ.get("BIGQUERY_EMULATOR_HOST")),
     )
 
 

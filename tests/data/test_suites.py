@@ -54,7 +54,8 @@ def judge(name: str, papers: list[tuple[str, str]]) -> list[dict[str, Any]]:
 @cache
 def files() -> dict[str, bytes]:
     """What data/ holds."""
-    return seed.dataset().files
+    with seed.dataset(PROJECT) as dataset:
+        return {name: (dataset.folder / name).read_bytes() for name in dataset.files}
 
 
 def quality_cases() -> list[dict[str, Any]]:

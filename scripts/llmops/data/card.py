@@ -1,23 +1,39 @@
 """The data card: what is in data/, where it came from, what was left out and why."""
 
-from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
 
-_TOPICS = 15
+from llmops.data.params import DataParams
+
+_SAMPLES = 2
+_FORMATS = {
+    "train": "Vertex AI supervised tuning",
+    "validation": "Vertex AI supervised tuning",
+    "test": "promptfoo cases",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Dropped:
+    """What one step left out, for one reason."""
+
+    rows: int
+    samples: list[str]
+    """Questions: the same ones every time."""
 
 
 def render(
     *,
-    retrieved: int,
-    dropped: Mapping[str, int],
     rows: Mapping[str, int],
-    topics: Sequence[str],
-    lengths: Sequence[int],
+    dropped: Mapping[str, Dropped],
+    summary: Mapping[str, Any],
+    params: DataParams,
 ) -> str:
-    """The card as Markdown. `topics` and `lengths` (in words) have an entry for each row kept."""
-    ordered = sorted(lengths)
-    middle, long = ordered[len(ordered) // 2], ordered[len(ordered) * 95 // 100]
-    common = Counter(topics).most_common(_TOPICS)
+    """The card as Markdown. `summary` is that of `Selection.summary`."""
+    asked = sum(rows.values()) + sum(each.rows for each in dropped.values())
+    middle, long = summary["words"]
+    since, until = params.retrieve.since, params.retrieve.until
     return "\n".join(
         [
             "# Data card: questions about the Python standard library",
@@ -28,25 +44,33 @@ def render(
             "",
             "| split | rows | format |",
             "|---|---|---|",
-            f"| train | {rows['train']} | Vertex AI supervised tuning |",
-            f"| validation | {rows['validation']} | Vertex AI supervised tuning |",
-            f"| test | {rows['test']} | promptfoo cases |",
+            *(f"| {split} | {count} | {_FORMATS[split]} |" for split, count in rows.items()),
             "",
-            f"Of {retrieved} questions, the accepted answer or else the best one. A row's split is",
-            "decided by the MD5 of its subject, so that it never changes as the data grows.",
+            f"Of {asked} questions, those asked from {since} to before {until}, each with its",
+            "accepted answer or else the best one. A row's split is decided by the MD5 of its",
+            "subject, so that it never changes as the data grows.",
             "",
-            "| left out | questions |",
-            "|---|---|",
-            *(f"| {reason} | {count} |" for reason, count in dropped.items()),
+            "| left out | questions | such as |",
+            "|---|---|---|",
+            *(
+                f"| {reason} | {each.rows} | {_cell(each.samples)} |"
+                for reason, each in dropped.items()
+            ),
             "",
             "| topic | rows |",
             "|---|---|",
-            *(f"| {topic} | {count} |" for topic, count in common),
+            *(f"| {topic} | {count} |" for topic, count in summary["topics"]),
             "",
             f"Words an answer: {middle} in the middle, {long} at the 95th percentile.",
+            f"Personal data masked: {summary['masked']} times.",
+            f"Looked for: {', '.join(params.clean.personal_data) or 'nothing'}.",
             "",
             "Known limits: one right answer for each question; English only; what a docstring does",
-            "not say in its first sentence is not in here.",
+            "not say in its first sentence is not in here; names of people are not looked for.",
             "",
         ]
     )
+
+
+def _cell(samples: list[str]) -> str:
+    return "; ".join(text.replace("|", "\\|") for text in samples[:_SAMPLES])

@@ -1,9 +1,7 @@
 """What a post says in plain text: HTML in, questions and one-sentence answers out."""
 
 import re
-
-EMAIL = re.compile(r"[A-Za-z0-9._%+-]+@[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)*\.[A-Za-z]{2,}")
-EMAIL_MASK = "[e-mail]"
+import unicodedata
 
 # A full stop after one of these does not end a sentence.
 _ABBREVIATIONS = ("e.g.", "i.e.", "etc.", "cf.", "vs.", "sec.", "fig.", "approx.", "resp.", "no.")
@@ -13,22 +11,10 @@ _FENCE = re.compile(r"^```.*?^```\s*$", re.MULTILINE | re.DOTALL)
 
 
 def to_markdown(html: str) -> str:
-    """The HTML body of a post as Markdown: entities decoded, e-mail addresses masked."""
-    from markdownify import markdownify
+    """The HTML body of a post as Markdown in NFC, with its code in fences."""
+    from html_to_markdown import convert
 
-    text = markdownify(
-        html,
-        heading_style="ATX",
-        escape_asterisks=False,
-        escape_underscores=False,
-        escape_misc=False,
-    )
-    return mask_emails(str(text).strip())
-
-
-def mask_emails(text: str) -> str:
-    """The text with every e-mail address as `[e-mail]`: a model must not learn them."""
-    return EMAIL.sub(EMAIL_MASK, text)
+    return unicodedata.normalize("NFC", convert(html).content or "").strip()
 
 
 def first_sentence(markdown: str) -> str:

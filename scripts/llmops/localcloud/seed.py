@@ -1,21 +1,28 @@
 """What a fresh clone's bucket is filled with: the data, rebuilt from the shipped tables."""
 
-import hashlib
-from collections.abc import Callable
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from llmops import config, git, yamlfile
-from llmops.data import posts, remote
+from llmops.data import params as data_params
+from llmops.data import remote
 from llmops.data.build import (
     Dataset,
+    Progress,
+    Source,
     build,
+    copy,
     directory_md5,
     directory_object,
+    install,
     pointer,
-    write,
 )
+from llmops.data.card import Dropped
 from llmops.data.objects import ObjectCache
+from llmops.data.retrieve import LocalTables
 from llmops.errors import LlmopsError
 from llmops.formats import DataPointer
 from llmops.resources import Reader
@@ -31,28 +38,47 @@ class Built:
 
     md5: str
     rows: dict[str, int]
+    dropped: dict[str, Dropped]
     changed: bool
     """Whether the pointer differs from the one that was there."""
 
 
-def dataset() -> Dataset:
-    """The data that the shipped tables give."""
-    return build(
-        posts.questions(posts.read_rows(TABLES / "posts_questions.jsonl.gz")),
-        posts.answers(posts.read_rows(TABLES / "posts_answers.jsonl.gz")),
-    )
+@contextmanager
+def dataset(
+    root: Path, source: Source | None = None, progress: Progress = lambda _: None
+) -> Iterator[Dataset]:
+    """The data that a source gives, else the shipped tables; its folder is gone afterwards."""
+    params = data_params.load(root)
+    suites = Reader(root).read(git.working_tree(root)).suites.values()
+    cases = [
+        text
+        for suite in suites
+        for case in suite.value.cases
+        for text in case.variables.values()
+        if isinstance(text, str)
+    ]
+    home = config.home(root)
+    home.mkdir(parents=True, exist_ok=True)
+    with ExitStack() as stack:
+        name = stack.enter_context(tempfile.TemporaryDirectory(prefix="data-", dir=home))
+        tables = source or stack.enter_context(closing(LocalTables(TABLES)))
+        yield build(tables, params, Path(name) / "made", cases=cases, progress=progress)
 
 
-def build_data(root: Path) -> Built:
-    """Writes data/ and data.dvc."""
-    made = dataset()
-    write(made, root / "data")
-    _keep(made, _cache(root))
-    path, text = root / POINTER, pointer(made)
-    changed = not path.exists() or path.read_text(encoding="utf-8") != text
-    if changed:
-        path.write_text(text, encoding="utf-8")
-    return Built(md5=directory_md5(made.files), rows=made.rows, changed=changed)
+def build_data(root: Path, source: Source | None, progress: Progress) -> Built:
+    """Writes data/ and data.dvc: what the source gives, else the shipped tables."""
+    with dataset(root, source, progress) as made:
+        _keep(made, _cache(root))
+        install(made, root / "data")
+        path, text = root / POINTER, pointer(made)
+        changed = not path.exists() or path.read_text(encoding="utf-8") != text
+        if changed:
+            partial = path.with_name(f".{path.name}.partial")
+            partial.write_text(text, encoding="utf-8")
+            partial.replace(path)
+        return Built(
+            md5=directory_md5(made.md5s), rows=made.rows, dropped=made.dropped, changed=changed
+        )
 
 
 def fill_bucket(root: Path, progress: Callable[[str], None]) -> None:
@@ -63,7 +89,7 @@ def fill_bucket(root: Path, progress: Callable[[str], None]) -> None:
     """
     path = root / POINTER
     done = config.home(root) / "local" / "seeded"
-    if not path.exists():
+    if not path.exists() or not (root / data_params.PATH).exists():
         return
     try:
         wanted = yamlfile.parse(path.read_text(encoding="utf-8"), POINTER, DataPointer)
@@ -76,12 +102,12 @@ def fill_bucket(root: Path, progress: Callable[[str], None]) -> None:
     targets = [each for each in targets if f"{md5} {each.bucket}" not in filled]
     if not targets:
         return
-    made = dataset()
-    if directory_md5(made.files) != md5:
-        return
-    progress("filling the local bucket with the data of data.dvc")
     cache = _cache(root)
-    _keep(made, cache)
+    with dataset(root) as made:
+        if directory_md5(made.md5s) != md5:
+            return
+        progress("filling the local bucket with the data of data.dvc")
+        _keep(made, cache)
     resource = Reader(root).read(git.working_tree(root)).pointers[POINTER]
     for target in targets:
         remote.push([resource], target, config.tools(root), cache)
@@ -95,15 +121,9 @@ def _cache(root: Path) -> ObjectCache:
 
 def _keep(made: Dataset, cache: ObjectCache) -> None:
     """Puts the files into DVC's cache, under the names that DVC gives them."""
-    contents = {
-        hashlib.md5(content, usedforsecurity=False).hexdigest(): content
-        for content in made.files.values()
-    }
-    contents[directory_md5(made.files)] = directory_object(made.files)
-    for md5, content in contents.items():
-        path = cache.path(md5)
-        if not path.exists():
-            path.parent.mkdir(parents=True, exist_ok=True)
-            partial = path.with_name(path.name + ".partial")
-            partial.write_bytes(content)
-            partial.replace(path)
+    for name, md5 in made.md5s.items():
+        if not cache.path(md5).exists():
+            copy(made.folder / name, cache.path(md5))
+    manifest = made.folder.with_name("manifest")
+    manifest.write_bytes(directory_object(made.md5s))
+    copy(manifest, cache.path(directory_md5(made.md5s)))
