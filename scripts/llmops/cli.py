@@ -202,6 +202,18 @@ def data_build(dry_run: bool, environment: str | None, as_json: bool) -> None:
     _verbs().data_build(environment, dry_run=dry_run, as_json=as_json)
 
 
+@data.command("diff")
+@_base_and_head
+@_environment
+@_as_json
+def data_diff(base: str, head: str | None, environment: str | None, as_json: bool) -> None:
+    """Show what a changed data pointer changes: rows, lengths, topics, leaks, personal data.
+
+    What is not at hand is pulled; where base's data cannot be had, that is said.
+    """
+    _verbs().data_diff(base, head, environment, as_json=as_json)
+
+
 @llmops.command("eval")
 @_base_and_head
 @_environment

@@ -19,13 +19,16 @@ from llmops.errors import ExitCode, LlmopsError
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from llmops.data.diff import DataDiff
     from llmops.decision import Comparison
     from llmops.evals.results import Results
     from llmops.plan import Plan
     from llmops.report.publish import Conclusion, Publication
+    from llmops.resources import Desired
     from llmops.workspace import Planned, Workspace
 
 PLAN, RESULTS, COMPARISON = "plan.json", "results.json", "comparison.json"
+DATA = "data.md"
 COMMENT, PAGE, JUNIT, FAILURE = "comment.md", "index.html", "junit.xml", "failure.json"
 
 
@@ -37,6 +40,7 @@ def plan(
 ) -> None:
     """Prints the plan and keeps it for the other verbs."""
     workspace = workspace_of(environment)
+    (workspace.run_folder / DATA).unlink(missing_ok=True)
     planned = _plan(workspace, base, head)
     if github_output:
         config.write_github_output(evaluate=bool(planned.plan.evaluations))
@@ -100,6 +104,55 @@ def data_build(environment: str | None, *, dry_run: bool, as_json: bool) -> None
         print(f"{each.rows:7} left out: {reason}, such as {each.samples[0]}")
     counts = ", ".join(f"{rows} {split}" for split, rows in written.rows.items())
     print(f"data/: {counts}; data.dvc {'changed' if written.changed else 'unchanged'}")
+
+
+def data_diff(base: str, head: str | None, environment: str | None, *, as_json: bool) -> None:
+    """Prints what changed in the data behind the pointers, and keeps it for the report."""
+    from llmops.resources import Reader
+    from llmops.workspace import revisions
+
+    workspace = workspace_of(environment)
+    reader = Reader(workspace.root)
+    old, new = (reader.read(each) for each in revisions(workspace, base, head))
+    found = _data_diff(workspace, old, new)
+    if as_json:
+        shown = {
+            path: {"not_compared": each} if isinstance(each, str) else asdict(each)
+            for path, each in found.items()
+        }
+        print(json.dumps(shown))
+    else:
+        kept = workspace.run_folder / DATA
+        print(kept.read_text(encoding="utf-8") if found else "No data pointer changed.")
+
+
+def _data_diff(
+    workspace: "Workspace", base: "Desired", head: "Desired"
+) -> "dict[str, DataDiff | str]":
+    """Pointer -> its difference, or why there is none; also as Markdown in the run folder."""
+    from llmops.data.diff import diff
+    from llmops.data.params import load
+    from llmops.data.rows import read_rows
+    from llmops.report.data import data_markdown
+    from llmops.workspace import pull_pointers
+
+    found: dict[str, DataDiff | str] = {}
+    for path in sorted({*base.pointers, *head.pointers}):
+        sides = base.pointers.get(path), head.pointers.get(path)
+        if all(sides) and len({each.value.output.md5 for each in sides if each}) == 1:
+            continue
+        params = load(workspace.root)
+        try:
+            pull_pointers(workspace, [each for each in sides if each])
+        except LlmopsError as error:
+            found[path] = str(error)
+            continue
+        before, after = (read_rows(each, workspace.objects) if each else {} for each in sides)
+        found[path] = diff(before or {}, after or {}, params)
+    text = "\n".join(data_markdown(path, each) for path, each in found.items())
+    workspace.run_folder.mkdir(parents=True, exist_ok=True)
+    _write(workspace.run_folder / DATA, text)
+    return found
 
 
 # --- eval and compare -----------------------------------------------------------------------------
@@ -200,6 +253,7 @@ def pull_request(
 
     started = time.perf_counter()
     workspace = workspace_of(environment)
+    (workspace.run_folder / DATA).unlink(missing_ok=True)
     planned = _plan(workspace, base, None)
     _note_if_behind(workspace, base)
     if not as_json:
@@ -218,6 +272,7 @@ def pull_request(
     if _needs_cloud(workspace, planned):
         _start_local_cloud(workspace)
     pull_data(workspace, planned)
+    _data_diff(workspace, planned.base, planned.head)
     _evaluate(workspace, planned)
     comparison = _compare(workspace)
     paths = _report(workspace)
@@ -325,7 +380,7 @@ def _publication(workspace: "Workspace", commit: str, report_url: str) -> "Publi
             path=problem.path,
             line=problem.line,
         )
-    text = markdown.comment(kept.plan, kept.comparison, context)
+    text = markdown.comment(kept.plan, kept.comparison, context, data=kept.data)
     if kept.comparison is None:
         return Publication(comment=text, title="nothing to evaluate: pass", conclusion="success")
     inconclusive: Conclusion = "action_required" if kept.comparison.too_many_errors else "neutral"
@@ -349,6 +404,8 @@ class _Kept:
     results: "Results | None"
     comparison: "Comparison | None"
     failure: dict[str, Any] | None
+    data: str
+    """What changed in the data, as Markdown."""
 
 
 def _kept(workspace: "Workspace") -> _Kept:
@@ -384,6 +441,7 @@ def _kept(workspace: "Workspace") -> _Kept:
         if evaluated
         else None,
         failure=failure,
+        data=(folder / DATA).read_text(encoding="utf-8") if (folder / DATA).exists() else "",
     )
 
 

@@ -1,6 +1,6 @@
 """One checkout and one environment, and the verbs' common ground: what is planned on it."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -12,9 +12,10 @@ from llmops.data import remote
 from llmops.data.objects import ObjectCache, row_counts, suite_cases
 from llmops.errors import UserError
 from llmops.evals.run import Caches, Shell
+from llmops.formats import DataPointer
 from llmops.git import Revision
 from llmops.plan import AtHand, Plan, make_plan
-from llmops.resources import Desired, LoadedCase, Reader
+from llmops.resources import Desired, LoadedCase, Reader, Resource
 from llmops.serving.model import Model, model_of
 
 
@@ -107,7 +108,15 @@ def revisions(workspace: Workspace, base: str, head: str | None) -> tuple[Revisi
 
 def pull_data(workspace: Workspace, planned: Planned) -> tuple[str, ...]:
     """Brings what the plan needs and is not at hand; returns the pointers that were fetched."""
-    pointers = [planned.head.pointers[path] for path in planned.plan.data_needed]
+    return pull_pointers(
+        workspace, [planned.head.pointers[path] for path in planned.plan.data_needed]
+    )
+
+
+def pull_pointers(
+    workspace: Workspace, pointers: Sequence[Resource[DataPointer]]
+) -> tuple[str, ...]:
+    """Brings what is not at hand of these; returns the pointers that were fetched."""
     missing = [each for each in pointers if not workspace.objects.holds(each.value)]
     if missing:
         remote.fetch(missing, workspace.environment, workspace.tools, workspace.objects)

@@ -122,3 +122,15 @@ def test_a_change_that_could_not_be_judged_says_where_and_what_to_do(code: int) 
     assert MARKER in text
     assert len(problem.title) <= 140
     assert "&lt;/details&gt;" in MarkdownIt("gfm-like").render(text)
+
+
+def test_changed_data_stands_in_the_comment_and_long_samples_do_not() -> None:
+    change = prompt_change("Answer.", "Answer in one short sentence.")
+    summary = "### Data: data.dvc\n\n- 5 rows added\n"
+    whole = comment(plan(change), None, CONTEXT, data=summary + "<details>short</details>")
+    assert summary in whole
+    assert "<details>short</details>" in whole
+    cut = comment(plan(change), None, CONTEXT, data=summary + "<details>" + "long " * 20_000)
+    assert summary in cut
+    assert "long long" not in cut
+    assert "llmops data diff" in cut

@@ -53,16 +53,20 @@ class Failure:
         return text if len(text) <= 140 else text[:139] + "…"
 
 
-def comment(plan: Plan, comparison: Comparison | None, context: Context) -> str:
+def comment(plan: Plan, comparison: Comparison | None, context: Context, *, data: str = "") -> str:
     """The whole comment; `comparison` is None where nothing had to be evaluated.
 
-    Where it would be longer than GitHub takes, the lists of cases are cut, then the texts of the
-    change, and each cut says how much it left out.
+    `data` is what changed in the data, as Markdown. Where it would be longer than GitHub takes, the
+    lists of cases are cut, then the texts of the change, and each cut says how much it left out;
+    of long data the samples.
     """
     text = ""
+    if len(data) > LONGEST // 3:
+        summary = data.split("<details>", maxsplit=1)[0]
+        data = f"{summary}*Samples of the rows: see `llmops data diff`.*\n"
     for cases in _CASE_STEPS:
         for width in (_LONGEST_ANSWER, 200):
-            text = _assemble(plan, comparison, context, cases=cases, width=width)
+            text = _assemble(plan, comparison, context, data, cases=cases, width=width)
             if len(text) <= LONGEST:
                 return text
     note = "\n\n*The rest is left out: it is longer than a comment may be. See the full report.*\n"
@@ -100,13 +104,19 @@ def fence(text: str, language: str = "text") -> str:
 
 
 def _assemble(
-    plan: Plan, comparison: Comparison | None, context: Context, *, cases: int, width: int
+    plan: Plan,
+    comparison: Comparison | None,
+    context: Context,
+    data: str,
+    *,
+    cases: int,
+    width: int,
 ) -> str:
     parts = [_headline(plan, comparison)]
     if comparison is not None:
         parts += [_table(suite) for suite in comparison.suites]
         parts += list(_evidence(comparison, cases, width))
-    parts += [_changes(plan.changes, width), _merge(plan)]
+    parts += [data.strip(), _changes(plan.changes, width), _merge(plan)]
     if comparison is not None:
         parts += [_cost(comparison), _uncertainty(comparison)]
     parts += [_footer(context), MARKER]

@@ -1,0 +1,81 @@
+"""The rows of a data set, as they stand in its files: tuning examples and cases alike."""
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from llmops.data.objects import ObjectCache
+from llmops.data.text import subject
+from llmops.errors import UserError
+from llmops.formats import DataPointer
+from llmops.resources import Resource
+
+JSONL = ".jsonl"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """One question and its answer."""
+
+    key: str
+    """What it is about; unique in a data set that was built here."""
+    split: str
+    topic: str
+    """The first part of the key: `pathlib` of `pathlib.purepath.suffix`."""
+    question: str
+    answer: str
+
+
+def read_rows(pointer: Resource[DataPointer], cache: ObjectCache) -> dict[str, Row] | None:
+    """Key -> row of all splits; None when some of it is not at hand.
+
+    Raises UserError with file and line for a row that is neither a tuning example nor a case, and
+    for a key that stands twice.
+    """
+    manifest = cache.manifest(pointer.value.output.md5)
+    if manifest is None:
+        return None
+    found: dict[str, Row] = {}
+    for name, md5 in sorted(manifest.items()):
+        if not name.endswith(JSONL):
+            continue
+        content = cache.read(md5)
+        if content is None:
+            return None
+        path = f"{pointer.value.output.path}/{name}"
+        for line, row in _parse(content, name.removesuffix(JSONL), path):
+            if row.key in found:
+                twice = f"the key {row.key!r} stands in {found[row.key].split} already"
+                raise UserError(twice, path=path, line=line, fix="llmops data build")
+            found[row.key] = row
+    return found
+
+
+def _parse(content: bytes, split: str, path: str) -> Iterator[tuple[int, Row]]:
+    for number, line in enumerate(content.splitlines(), start=1):
+        try:
+            question, answer, key = _texts(json.loads(line))
+        except (ValueError, KeyError, IndexError, TypeError):
+            raise UserError(
+                "this line is neither a tuning example nor a case with question and reference",
+                path=path,
+                line=number,
+                fix="build the data again: llmops data build",
+            ) from None
+        key = key or subject(question)
+        topic = key.split(".")[0]
+        yield (
+            number,
+            Row(key=key, split=split, topic=topic, question=question, answer=answer),
+        )
+
+
+def _texts(value: Mapping[str, object]) -> tuple[str, str, str]:
+    """Question, answer, and the key where the row has one."""
+    row: dict[str, object] = dict(value)
+    if "contents" in row:
+        turns: list[dict[str, list[dict[str, str]]]] = row["contents"]  # type: ignore[assignment]
+        return turns[-2]["parts"][0]["text"], turns[-1]["parts"][0]["text"], ""
+    variables: dict[str, str] = row["vars"]  # type: ignore[assignment]
+    metadata: dict[str, str] = row.get("metadata") or {}  # type: ignore[assignment]
+    return variables["question"], variables["reference"], metadata.get("id", "")
