@@ -18,12 +18,13 @@ from llmops.evals import score
 from llmops.evals.results import Results
 from llmops.formats import Gate
 
-from tests.bench import release
+from tests.bench import data, release
 from tests.repository import MODEL, PROMPT, SUITE, make_repository
 from tests.results import case, observation, results, suite
 
 PROJECT = Path(__file__).parents[2]
 LLMOPS = [sys.executable, "-m", "llmops.cli"]
+_PARTS = {"release": -2, "data": -1}
 
 
 def timed(command: list[str], cwd: Path, env: dict[str, str]) -> float:
@@ -236,10 +237,12 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         parts = [lambda: plan_rows(folder), lambda: [compare_row()], lambda: run_rows(folder)]
-        if part == "release":
-            parts = []
+        parts.append(lambda: _release_rows(folder / "release"))
+        parts.append(lambda: data.build_rows(folder / "data", (10_000, 100_000, 1_000_000)))
+        if part in _PARTS:
+            parts = [parts[_PARTS[part]]]
         rows = []
-        for made in [*parts, lambda: _release_rows(folder / "release")]:
+        for made in parts:
             for row in made():
                 print(*row, sep="  |  ", flush=True)
                 rows.append(row)

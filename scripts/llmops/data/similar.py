@@ -59,6 +59,8 @@ class Known:
 
     def near(self, text: str) -> bool:
         """Whether one of them is as similar as the threshold, exactly."""
+        if not self._sets:
+            return False
         own = shingles(text)
         candidates = {number for pair in own for number in self._by_pair.get(pair, ())}
         return any(jaccard(own, self._sets[number]) >= self._threshold for number in candidates)
