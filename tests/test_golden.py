@@ -60,7 +60,7 @@ def test_the_plan(repository: Repository, golden: Golden) -> None:
 @pytest.mark.parametrize("name", ["taken", "left_out"])
 def test_the_query(name: str, golden: Golden) -> None:
     wanted = params.load(PROJECT).retrieve
-    golden(f"{name}.sql", retrieve.sql(getattr(retrieve, name)(wanted), "bigquery") + "\n")
+    golden(f"{name}.sql", retrieve.bigquery_sql(getattr(retrieve, name)(wanted)) + "\n")
 
 
 def test_the_help(golden: Golden) -> None:

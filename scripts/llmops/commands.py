@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from llmops import config, progress
+from llmops import config, progress, wholefile
 from llmops.errors import ExitCode, LlmopsError
 
 if TYPE_CHECKING:
@@ -87,7 +87,7 @@ def data_build(environment: str | None, *, dry_run: bool, as_json: bool) -> None
     if dry_run:
         query = retrieve.taken(wanted)
         estimate = asked.check(query) if asked else None
-        sql = retrieve.sql(query, "bigquery")
+        sql = retrieve.bigquery_sql(query)
         if as_json:
             print(json.dumps({"sql": sql, **(asdict(estimate) if estimate else {})}))
         else:
@@ -150,8 +150,7 @@ def _data_diff(
         before, after = (read_rows(each, workspace.objects) if each else {} for each in sides)
         found[path] = diff(before or {}, after or {}, params)
     text = "\n".join(data_markdown(path, each) for path, each in found.items())
-    workspace.run_folder.mkdir(parents=True, exist_ok=True)
-    _write(workspace.run_folder / DATA, text)
+    wholefile.write_text(workspace.run_folder / DATA, text)
     return found
 
 
@@ -348,15 +347,15 @@ def _report(workspace: "Workspace", report_url: str = "") -> dict[str, str]:
     folder.mkdir(parents=True, exist_ok=True)
     made = _publication(workspace, "", report_url)
     paths = {"comment": folder / COMMENT}
-    _write(folder / COMMENT, made.comment)
+    wholefile.write_text(folder / COMMENT, made.comment)
     kept = _kept(workspace)
     if kept.failure is None and kept.comparison is not None and kept.results is not None:
         from llmops.report.junit import junit
         from llmops.report.page import load_assets, page
 
         assets = load_assets(workspace.tools.node_modules)
-        _write(folder / PAGE, page(kept.plan, kept.results, kept.comparison, assets))
-        _write(folder / JUNIT, junit(kept.results, kept.comparison))
+        wholefile.write_text(folder / PAGE, page(kept.plan, kept.results, kept.comparison, assets))
+        wholefile.write_text(folder / JUNIT, junit(kept.results, kept.comparison))
         paths |= {"page": folder / PAGE, "junit": folder / JUNIT}
     return {name: str(path) for name, path in paths.items()}
 
@@ -447,12 +446,6 @@ def _kept(workspace: "Workspace") -> _Kept:
 
 def _report_folder(workspace: "Workspace") -> Path:
     return workspace.run_folder / "report"
-
-
-def _write(path: Path, text: str) -> None:
-    partial = path.with_name(f".{path.name}.partial")
-    partial.write_text(text, encoding="utf-8")
-    partial.replace(path)
 
 
 # --- the local cloud ------------------------------------------------------------------------------

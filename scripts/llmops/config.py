@@ -6,7 +6,7 @@ This is the only module that reads the process environment.
 import difflib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated
@@ -164,6 +164,22 @@ def environment(root: Path, chosen: str | None = None) -> Environment:
     For a local one, and with $LLMOPS_LOCAL for all, the addresses are those that `llmops local up`
     wrote. Raises UserError when the local cloud was never started.
     """
+
+    def services(entry: EnvironmentSettings) -> Endpoints:
+        return _local_endpoints(home(root)) if _is_local(entry) else Endpoints()
+
+    return _environment(root, chosen, services)
+
+
+def source(root: Path, chosen: str | None = None) -> Environment:
+    """The chosen environment as far as source tables are read in it: no service need be up."""
+    services = Endpoints(bigquery=os.environ.get("BIGQUERY_EMULATOR_HOST"))
+    return _environment(root, chosen, lambda _: services)
+
+
+def _environment(
+    root: Path, chosen: str | None, endpoints: Callable[[EnvironmentSettings], Endpoints]
+) -> Environment:
     declared = settings(root)
     name = environment_name(declared, chosen)
     entry = declared.environments[name]
@@ -176,22 +192,7 @@ def environment(root: Path, chosen: str | None = None) -> Environment:
         promotes_from=entry.promotes_from,
         serving_image=entry.serving_image,
         serving_account=entry.serving_account,
-        endpoints=_local_endpoints(home(root)) if _is_local(entry) else Endpoints(),
-    )
-
-
-def source(root: Path, chosen: str | None = None) -> Environment:
-    """The chosen environment as far as source tables are read in it: no service need be up."""
-    declared = settings(root)
-    name = environment_name(declared, chosen)
-    entry = declared.environments[name]
-    return Environment(
-        name=name,
-        local=_is_local(entry),
-        project=entry.project,
-        region=entry.region,
-        bucket=entry.bucket,
-        endpoints=Endpoints(bigquery=os.environ.get("BIGQUERY_EMULATOR_HOST")),
+        endpoints=endpoints(entry),
     )
 
 

@@ -6,6 +6,7 @@ from typing import Any, TypeVar
 from pydantic import TypeAdapter
 
 from llmops.errors import UserError
+from llmops.wholefile import replacing
 
 T = TypeVar("T")
 
@@ -16,10 +17,8 @@ def _adapter(kind: Any) -> TypeAdapter[Any]:  # noqa: ANN401 - whatever type the
 
 def dump(value: object, path: Path) -> None:
     """Writes the value, a dataclass, as JSON: whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.partial")
-    partial.write_bytes(_adapter(type(value)).dump_json(value, indent=1))
-    partial.replace(path)
+    with replacing(path) as partial:
+        partial.write_bytes(_adapter(type(value)).dump_json(value, indent=1))
 
 
 def read(kind: type[T], path: Path, *, made_by: str) -> T:

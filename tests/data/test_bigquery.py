@@ -252,7 +252,7 @@ def test_the_dry_run_of_the_verb_shows_query_and_price(wire: Wire, repository: R
 
 @pytest.mark.parametrize("name", ["taken", "left_out"])
 def test_the_sql_is_what_bigquery_understands_and_reads_no_more_than_it_must(name: str) -> None:
-    text = retrieve.sql(getattr(retrieve, name)(wanted()), "bigquery")
+    text = retrieve.bigquery_sql(getattr(retrieve, name)(wanted()))
     parsed = sqlglot.parse_one(text, dialect="bigquery")
     names = {f"{table.catalog}.{table.db}.{table.name}" for table in parsed.find_all(exp.Table)}
     public = "bigquery-public-data.stackoverflow"

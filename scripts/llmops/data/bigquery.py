@@ -53,7 +53,7 @@ class BigQueryTables:
 
         config = QueryJobConfig(dry_run=True, use_query_cache=False)
         with _explained():
-            job = self._client.query(retrieve.sql(expression, "bigquery"), job_config=config)
+            job = self._client.query(retrieve.bigquery_sql(expression), job_config=config)
         read = int(job.total_bytes_processed or 0)
         return Estimate(bytes=read, usd=read / TIB * self.wanted.usd_per_tib)
 
@@ -78,7 +78,7 @@ class BigQueryTables:
         self.check(expression)
         config = QueryJobConfig(maximum_bytes_billed=int(self.wanted.max_gib * GIB))
         with _explained():
-            job = self._client.query(retrieve.sql(expression, "bigquery"), job_config=config)
+            job = self._client.query(retrieve.bigquery_sql(expression), job_config=config)
             rows = job.result(page_size=retrieve.BATCH_ROWS)
             self.jobs.append(f"{job.project}:{job.location}.{job.job_id}")
             yield from rows.to_arrow_iterable(bqstorage_client=self._storage_client)

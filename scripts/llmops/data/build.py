@@ -22,6 +22,7 @@ from llmops.data.params import DataParams
 from llmops.data.select import Selection
 from llmops.data.similar import Known
 from llmops.errors import UserError
+from llmops.wholefile import replacing
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -126,10 +127,8 @@ def install(dataset: Dataset, folder: Path) -> None:
 
 def copy(source: Path, target: Path) -> None:
     """The file under another name, whole or not at all."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    partial = target.with_name(f".{target.name}.partial")
-    shutil.copyfile(source, partial)
-    partial.replace(target)
+    with replacing(target) as partial:
+        shutil.copyfile(source, partial)
 
 
 def directory_md5(md5s: Mapping[str, str]) -> str:

@@ -6,7 +6,7 @@ The tables are those of bigquery-public-data.stackoverflow (posts_questions, pos
 from collections.abc import Iterator, Mapping
 from contextlib import closing
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from llmops.data.params import Retrieval
 from llmops.errors import UserError
@@ -118,11 +118,11 @@ def public_tables() -> dict[str, "Table"]:
     }
 
 
-def sql(expression: "Table", dialect: Literal["bigquery", "duckdb"]) -> str:
-    """The query, as text."""
+def bigquery_sql(expression: "Table") -> str:
+    """The query, as BigQuery is asked."""
     import ibis
 
-    return str(ibis.to_sql(expression, dialect=dialect))
+    return str(ibis.to_sql(expression, dialect="bigquery"))
 
 
 class LocalTables:

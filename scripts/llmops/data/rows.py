@@ -1,8 +1,9 @@
 """The rows of a data set, as they stand in its files: tuning examples and cases alike."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 from llmops.data.objects import ObjectCache
 from llmops.data.text import subject
@@ -70,12 +71,10 @@ def _parse(content: bytes, split: str, path: str) -> Iterator[tuple[int, Row]]:
         )
 
 
-def _texts(value: Mapping[str, object]) -> tuple[str, str, str]:
+def _texts(row: dict[str, Any]) -> tuple[str, str, str]:
     """Question, answer, and the key where the row has one."""
-    row: dict[str, object] = dict(value)
     if "contents" in row:
-        turns: list[dict[str, list[dict[str, str]]]] = row["contents"]  # type: ignore[assignment]
-        return turns[-2]["parts"][0]["text"], turns[-1]["parts"][0]["text"], ""
-    variables: dict[str, str] = row["vars"]  # type: ignore[assignment]
-    metadata: dict[str, str] = row.get("metadata") or {}  # type: ignore[assignment]
-    return variables["question"], variables["reference"], metadata.get("id", "")
+        question, answer = (turn["parts"][0]["text"] for turn in row["contents"][-2:])
+        return question, answer, ""
+    key = (row.get("metadata") or {}).get("id", "")
+    return row["vars"]["question"], row["vars"]["reference"], key

@@ -5,7 +5,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from llmops import config
+from llmops import config, wholefile
 from llmops.errors import UserError
 from llmops.localcloud import seed, storage
 from llmops.localcloud.supervisor import Service, ServiceStatus, Supervisor
@@ -22,9 +22,7 @@ def up(root: Path, progress: Callable[[str], None]) -> dict[str, str]:
     definitions.prepare(progress)
     addresses = _supervisor(root).up(progress)
     path = home / config.ENDPOINTS_FILE
-    partial = path.with_suffix(".partial")
-    partial.write_text(json.dumps(addresses, indent=1), encoding="utf-8")
-    partial.replace(path)
+    wholefile.write_text(path, json.dumps(addresses, indent=1))
     for bucket in _buckets(root).values():
         storage.make_bucket(addresses["storage"], f"gs://{bucket}")
     seed.fill_bucket(root, progress)

@@ -6,7 +6,7 @@ from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from llmops import config, git, yamlfile
+from llmops import config, git, wholefile, yamlfile
 from llmops.data import params as data_params
 from llmops.data import remote
 from llmops.data.build import (
@@ -73,9 +73,7 @@ def build_data(root: Path, source: Source | None, progress: Progress) -> Built:
         path, text = root / POINTER, pointer(made)
         changed = not path.exists() or path.read_text(encoding="utf-8") != text
         if changed:
-            partial = path.with_name(f".{path.name}.partial")
-            partial.write_text(text, encoding="utf-8")
-            partial.replace(path)
+            wholefile.write_text(path, text)
         return Built(
             md5=directory_md5(made.md5s), rows=made.rows, dropped=made.dropped, changed=changed
         )

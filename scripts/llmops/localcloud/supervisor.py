@@ -16,6 +16,7 @@ import httpx
 import psutil
 from filelock import FileLock
 
+from llmops import wholefile
 from llmops.errors import MachineryError
 
 _HEALTHY_WITHIN_SECONDS = 60.0
@@ -181,11 +182,7 @@ class Supervisor:
             return None
 
     def _remember(self, name: str, entry: Started) -> None:
-        path = self._state(name)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial = path.with_suffix(".partial")
-        partial.write_text(json.dumps(asdict(entry)), encoding="utf-8")
-        partial.replace(path)
+        wholefile.write_text(self._state(name), json.dumps(asdict(entry)))
 
     def _last_lines(self, name: str) -> tuple[str, ...]:
         try:
