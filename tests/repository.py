@@ -1,5 +1,6 @@
 """Builders: a real git repository in a temporary folder, with files that say only what matters."""
 
+import shutil
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -112,6 +113,24 @@ class Repository:
             check=False,
         )
         return Ran(code=done.returncode, out=done.stdout, err=done.stderr)
+
+
+def copy_of_project(root: Path, project: Path) -> Repository:
+    """The files of this working tree in a repository of their own, committed."""
+    listed = subprocess.run(
+        ["git", "-C", str(project), "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    for name in listed.stdout.rstrip("\0").split("\0"):
+        if (project / name).exists():
+            (root / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(project / name, root / name)
+    repository = Repository(root)
+    repository.git("init", "--quiet", "--initial-branch=main")
+    repository.commit("start")
+    return repository
 
 
 def make_repository(root: Path, files: dict[str, str] | None = None) -> Repository:

@@ -2,6 +2,7 @@
 
 import errno
 import json
+import os
 import sys
 import traceback
 from collections.abc import Callable
@@ -32,6 +33,14 @@ Exit codes
   2  the change is invalid: the message names file, line and fix
   3  the machinery failed: a service, a process, the network
 """
+
+
+def _preparing() -> ModuleType:
+    """What the verbs do that make, share and compare data, imported as late."""
+    _verbs()
+    from llmops import preparing
+
+    return preparing
 
 
 def _operating() -> ModuleType:
@@ -179,7 +188,7 @@ def data_pull(base: str, head: str | None, environment: str | None, as_json: boo
 
     It comes into DVC's cache under .llmops/dvc. To have it in data/ as well: llmops data build.
     """
-    _verbs().data_pull(base, head, environment, as_json=as_json)
+    _preparing().data_pull(base, head, environment, as_json=as_json)
 
 
 @data.command("build")
@@ -194,12 +203,42 @@ def data_build(dry_run: bool, environment: str | None, as_json: bool) -> None:
     \b
     retrieve    in a local environment from the shipped tables, else from BigQuery, after a dry run
     clean       HTML to Markdown, one sentence, personal data masked
-    select      no duplicates, nothing near a test or validation row or a suite's case in training
-    split       by the MD5 of what a row is about: a row never moves
+    select      no duplicates, nothing near a test or validation row or a suite's case in training;
+                split by the MD5 of what a row is about: a row never moves
+    check       the contract of params.yaml: where it is broken the build stops, with rows
 
-    The same tables give the same bytes, so where nothing changed the pointer stays as it is.
+    DVC runs the steps, as dvc.yaml says, and no step again whose input, code and parameters are as
+    before. The same tables give the same bytes, so where nothing changed the pointer stays.
     """
-    _verbs().data_build(environment, dry_run=dry_run, as_json=as_json)
+    _preparing().data_build(environment, dry_run=dry_run, as_json=as_json)
+
+
+@data.command("push")
+@_environment
+@_as_json
+def data_push(environment: str | None, as_json: bool) -> None:
+    """Bring the data that data.dvc points to into the bucket, through DVC, for others to have.
+
+    Run it before the pull request: what is not there cannot be evaluated.
+    """
+    _preparing().data_push(environment, as_json=as_json)
+
+
+@data.command("step")
+@click.argument("step", type=click.Choice(["source", "retrieve", "clean", "select", "check"]))
+def data_step(step: str) -> None:
+    """Run one step of dvc.yaml: what DVC calls, and `llmops data build` calls DVC.
+
+    \b
+    source      which tables are read, and in which version
+    retrieve    posts.parquet: the posts that are taken, sorted
+    clean       cleaned.parquet: made usable, masked, measured
+    select      made/: the data set without duplicates and leaks, its card, its record
+    check       contract.json: what the data set measures, where it keeps its contract
+
+    All of it lies in build/data.
+    """
+    _preparing().data_step(step)
 
 
 @data.command("diff")
@@ -211,7 +250,7 @@ def data_diff(base: str, head: str | None, environment: str | None, as_json: boo
 
     What is not at hand is pulled; where base's data cannot be had, that is said.
     """
-    _verbs().data_diff(base, head, environment, as_json=as_json)
+    _preparing().data_diff(base, head, environment, as_json=as_json)
 
 
 @llmops.command("eval")
@@ -452,14 +491,19 @@ def main() -> NoReturn:
     except LlmopsError as error:
         _tell(error, as_json=as_json)
         sys.exit(error.exit_code)
-    except OSError as error:
-        if error.errno != errno.ENOSPC:
-            _unforeseen(error, as_json=as_json)
-        full = MachineryError(f"the disk is full: {error.filename or error}", fix="make room")
-        _tell(full, as_json=as_json)
-        sys.exit(ExitCode.MACHINERY)
     except Exception as error:  # noqa: BLE001 - the last door: everything else is a defect of ours
+        if _no_room(error):
+            _tell(MachineryError(f"the disk is full: {error}", fix="make room"), as_json=as_json)
+            sys.exit(ExitCode.MACHINERY)
         _unforeseen(error, as_json=as_json)
+
+
+def _no_room(error: Exception) -> bool:
+    """Of the disk, or of what this process or person may use of it; DuckDB has only the words."""
+    numbers = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+    if isinstance(error, OSError) and error.errno in numbers:
+        return True
+    return any(os.strerror(number) in str(error) for number in numbers)
 
 
 def _unforeseen(error: Exception, *, as_json: bool) -> NoReturn:

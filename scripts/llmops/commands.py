@@ -29,10 +29,10 @@ if TYPE_CHECKING:
 
 PLAN, RESULTS, COMPARISON = "plan.json", "results.json", "comparison.json"
 DATA = "data.md"
-COMMENT, PAGE, JUNIT, FAILURE = "comment.md", "index.html", "junit.xml", "failure.json"
+COMMENT, PAGE, JUNIT = "comment.md", "index.html", "junit.xml"
 
 
-# --- plan and data --------------------------------------------------------------------------------
+# --- plan --------------------------------------------------------------------------------
 
 
 def plan(
@@ -52,103 +52,14 @@ def plan(
         show_plan(planned.plan, console())
 
 
-def data_pull(base: str, head: str | None, environment: str | None, *, as_json: bool) -> None:
-    """Fetches what the plan needs."""
-    from llmops.workspace import plan_between, pull_data, revisions
-
-    workspace = workspace_of(environment)
-    planned = plan_between(workspace, *revisions(workspace, base, head))
-    fetched = pull_data(workspace, planned)
-    needed = planned.plan.data_needed
-    if as_json:
-        print(json.dumps({"needed": needed, "fetched": fetched}))
-    elif not needed:
-        print("No touched suite needs data.")
-    else:
-        at_hand = [path for path in needed if path not in fetched]
-        for path in fetched:
-            print(f"{path}: fetched")
-        for path in at_hand:
-            print(f"{path}: already at hand")
-
-
-def data_build(environment: str | None, *, dry_run: bool, as_json: bool) -> None:
-    """Builds data/ and its pointer, or shows what retrieving would take."""
-    from llmops.data import params, retrieve
-    from llmops.data.bigquery import BigQueryTables
-    from llmops.localcloud import seed
-
-    root = config.repository_root()
-    wanted = params.load(root).retrieve
-    chosen = config.source(root, environment)
-    asked = None
-    if not chosen.local or chosen.endpoints.bigquery:
-        asked = BigQueryTables(environment=chosen, wanted=wanted)
-    if dry_run:
-        query = retrieve.taken(wanted)
-        estimate = asked.check(query) if asked else None
-        sql = retrieve.bigquery_sql(query)
-        if as_json:
-            print(json.dumps({"sql": sql, **(asdict(estimate) if estimate else {})}))
-        else:
-            print(sql)
-            print(f"-- reads {estimate.words()}" if estimate else "-- DuckDB: it costs nothing")
-        return
-    written = seed.build_data(root, asked, lambda text: progress.say(text, quiet=as_json))
-    if as_json:
-        dropped = {reason: asdict(each) for reason, each in written.dropped.items()}
-        shown = {"rows": written.rows, "dropped": dropped, "changed": written.changed}
-        print(json.dumps({"md5": written.md5, **shown}))
-        return
-    for reason, each in written.dropped.items():
-        print(f"{each.rows:7} left out: {reason}, such as {each.samples[0]}")
-    counts = ", ".join(f"{rows} {split}" for split, rows in written.rows.items())
-    print(f"data/: {counts}; data.dvc {'changed' if written.changed else 'unchanged'}")
-
-
-def data_diff(base: str, head: str | None, environment: str | None, *, as_json: bool) -> None:
-    """Prints what changed in the data behind the pointers, and keeps it for the report."""
-    from llmops.resources import Reader
-    from llmops.workspace import revisions
-
-    workspace = workspace_of(environment)
-    reader = Reader(workspace.root)
-    old, new = (reader.read(each) for each in revisions(workspace, base, head))
-    found = _data_diff(workspace, old, new)
-    if as_json:
-        shown = {
-            path: {"not_compared": each} if isinstance(each, str) else asdict(each)
-            for path, each in found.items()
-        }
-        print(json.dumps(shown))
-    else:
-        kept = workspace.run_folder / DATA
-        print(kept.read_text(encoding="utf-8") if found else "No data pointer changed.")
-
-
-def _data_diff(
+def data_differences(
     workspace: "Workspace", base: "Desired", head: "Desired"
 ) -> "dict[str, DataDiff | str]":
     """Pointer -> its difference, or why there is none; also as Markdown in the run folder."""
-    from llmops.data.diff import diff
-    from llmops.data.params import load
-    from llmops.data.rows import read_rows
+    from llmops.datasets import differences
     from llmops.report.data import data_markdown
-    from llmops.workspace import pull_pointers
 
-    found: dict[str, DataDiff | str] = {}
-    for path in sorted({*base.pointers, *head.pointers}):
-        sides = base.pointers.get(path), head.pointers.get(path)
-        if all(sides) and len({each.value.output.md5 for each in sides if each}) == 1:
-            continue
-        params = load(workspace.root)
-        try:
-            pull_pointers(workspace, [each for each in sides if each])
-        except LlmopsError as error:
-            found[path] = str(error)
-            continue
-        before, after = (read_rows(each, workspace.objects) if each else {} for each in sides)
-        found[path] = diff(before or {}, after or {}, params)
+    found = differences(workspace, base, head)
     text = "\n".join(data_markdown(path, each) for path, each in found.items())
     wholefile.write_text(workspace.run_folder / DATA, text)
     return found
@@ -271,7 +182,7 @@ def pull_request(
     if _needs_cloud(workspace, planned):
         _start_local_cloud(workspace)
     pull_data(workspace, planned)
-    _data_diff(workspace, planned.base, planned.head)
+    data_differences(workspace, planned.base, planned.head)
     _evaluate(workspace, planned)
     comparison = _compare(workspace)
     paths = _report(workspace)
@@ -415,8 +326,8 @@ def _kept(workspace: "Workspace") -> _Kept:
 
     folder = workspace.run_folder
     failure = None
-    if (folder / FAILURE).exists():
-        failure = json.loads((folder / FAILURE).read_text(encoding="utf-8"))
+    if (folder / config.FAILURE_FILE).exists():
+        failure = json.loads((folder / config.FAILURE_FILE).read_text(encoding="utf-8"))
     plan = None
     if failure is None or (folder / PLAN).exists():
         plan = jsonfile.read(Plan, folder / PLAN, made_by="llmops plan")
@@ -514,7 +425,7 @@ def record_failure(described: dict[str, Any]) -> None:
     with contextlib.suppress(LlmopsError, OSError):
         folder = config.run_folder(config.repository_root())
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / FAILURE).write_text(json.dumps(described, indent=1), encoding="utf-8")
+        (folder / config.FAILURE_FILE).write_text(json.dumps(described, indent=1), encoding="utf-8")
 
 
 def workspace_of(environment: str | None) -> "Workspace":
@@ -528,7 +439,7 @@ def _plan(workspace: "Workspace", base: str, head: str | None) -> "Planned":
     from llmops import jsonfile
     from llmops.workspace import plan_between, revisions
 
-    (workspace.run_folder / FAILURE).unlink(missing_ok=True)
+    (workspace.run_folder / config.FAILURE_FILE).unlink(missing_ok=True)
     planned = plan_between(workspace, *revisions(workspace, base, head))
     jsonfile.dump(planned.plan, workspace.run_folder / PLAN)
     return planned

@@ -330,6 +330,10 @@ def tools(root: Path) -> Tools:
     )
 
 
+FAILURE_FILE = "failure.json"
+"""In the run folder: what the last verb that failed said."""
+
+
 def run_folder(root: Path) -> Path:
     """Where the verbs leave plan, results, comparison and report for one another."""
     return root / ".llmops" / "run"

@@ -277,10 +277,23 @@ class PointerOutput(Written):
     path: Text
 
 
+class Origin(Written):
+    """Where a data set's rows were retrieved."""
+
+    engine: Literal["bigquery", "duckdb"]
+    tables: dict[str, str]
+    """Table -> its version: when BigQuery's was last modified, the MD5 of a shipped one."""
+    jobs: tuple[str, ...] = ()
+    """BigQuery's queries: `PROJECT:LOCATION.ID`."""
+    at: str | None = None
+    """When the first of them began (ISO 8601): BigQuery reads tables as they stood then."""
+
+
 class PointerMeta(Written):
     """What `llmops data build` writes beside the pointer, so that a reviewer sees counts."""
 
     rows: dict[str, Whole] = {}
+    origin: Origin | None = None
 
 
 class DataPointer(Written):

@@ -3,7 +3,7 @@
 import logging
 import shlex
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from llmops.errors import MachineryError
@@ -19,15 +19,17 @@ def run(
     env: Mapping[str, str] | None,
     accepted: frozenset[int] = frozenset({0}),
     fix: str | None = None,
+    on_line: Callable[[str], None] | None = None,
 ) -> str:
     """What the program prints, standard error included; `env` None hands on this process's own.
 
-    Raises MachineryError with its last lines when it ends with a code that is not `accepted`.
+    With `on_line`, that is called with each line as it comes. Raises MachineryError with the last
+    lines when the program ends with a code that is not `accepted`.
     """
     shown = shlex.join(command)
     _log.info("running %s", shown)
     try:
-        done = subprocess.run(
+        started = subprocess.Popen(
             command,
             cwd=cwd,
             env=None if env is None else dict(env),
@@ -36,12 +38,21 @@ def run(
             stderr=subprocess.STDOUT,
             text=True,
             errors="replace",
-            check=False,
         )
     except FileNotFoundError:
         raise MachineryError(f"{command[0]} is not installed", fix=fix or "make setup") from None
-    if done.returncode not in accepted:
-        tail = "\n    ".join(done.stdout.strip().splitlines()[-_LAST_LINES:])
-        message = f"{shown} ended with code {done.returncode}:\n    {tail}"
+    lines = []
+    with started:
+        try:
+            for line in started.stdout or ():
+                lines.append(line)
+                if on_line:
+                    on_line(line.rstrip())
+        except BaseException:
+            started.kill()
+            raise
+    if started.returncode not in accepted:
+        tail = "\n    ".join(line.rstrip() for line in lines[-_LAST_LINES:])
+        message = f"{shown} ended with code {started.returncode}:\n    {tail}"
         raise MachineryError(message, fix=fix)
-    return done.stdout
+    return "".join(lines)

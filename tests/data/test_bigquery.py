@@ -17,6 +17,7 @@ from typing import Any
 import httpx
 import pytest
 import sqlglot
+import yaml
 from google.auth.credentials import AnonymousCredentials
 from google.cloud import bigquery
 from llmops.config import Endpoints, Environment
@@ -27,7 +28,7 @@ from llmops.errors import MachineryError, UserError
 from sqlglot import exp
 
 from tests.data.tables import Row, answered, asked, local, shipped_params, write_tables
-from tests.repository import Repository
+from tests.repository import Repository, copy_of_project
 from tests.services import PROJECT, free_port, wait_for
 
 READ_GIB = 3
@@ -243,11 +244,39 @@ def test_the_dry_run_of_the_verb_shows_query_and_price(wire: Wire, repository: R
     assert "-- reads 3.0 GiB, about 0.02 US dollars" in shown.out
     machine = repository.llmops("data", "build", "--dry-run", "--json", env=env)
     assert json.loads(machine.out)["bytes"] == READ_GIB * GIB
-    repository.write("params.yaml", params.replace("max_gib: 100", "max_gib: 1"))
-    refused = repository.llmops("data", "build", env=env)
+
+
+@pytest.mark.slow
+def test_a_build_from_bigquery_says_in_the_pointer_where_it_came_from(
+    wire: Wire, loaded: None, tmp_path: Path
+) -> None:
+    project = copy_of_project(tmp_path / "project", PROJECT)
+    before = (project.root / "data.dvc").read_text(encoding="utf-8")
+    env = {"BIGQUERY_EMULATOR_HOST": wire.url}
+    project.replace("params.yaml", "max_gib: 100", "max_gib: 1")
+    refused = project.llmops("data", "build", env=env)
     assert refused.code == 2
-    assert "the cap is 1 GiB" in refused.err
-    assert not (repository.root / "data").exists()
+    assert "error: params.yaml: the query would read 3.0 GiB" in refused.err
+    assert (project.root / "data.dvc").read_text(encoding="utf-8") == before
+    assert not (project.root / "data").exists()
+
+    project.replace("params.yaml", "max_gib: 1", "max_gib: 100")
+    few = "{train: 5, validation: 0, test: 0}"
+    project.replace("params.yaml", "{train: 1000, validation: 100, test: 100}", few)
+    project.replace("params.yaml", "code: [0.01, 0.9]", "code: [0, 1]")
+    built = project.llmops("data", "build", env=env)
+    assert built.code == 0, built.err
+    meta = yaml.safe_load((project.root / "data.dvc").read_text(encoding="utf-8"))["meta"]
+    assert meta["origin"]["engine"] == "bigquery"
+    assert len(meta["origin"]["jobs"]) == 2
+    assert meta["origin"]["tables"].keys() == retrieve.COLUMNS.keys()
+    assert meta["origin"]["at"]
+    assert sum(meta["rows"].values()) == 21
+
+    asked = len(wire.asked)
+    again = project.llmops("data", "build", env=env)
+    assert "Stage 'retrieve' didn't change, skipping" in again.err
+    assert len(wire.asked) == asked, "the same tables are not queried again"
 
 
 @pytest.mark.parametrize("name", ["taken", "left_out"])

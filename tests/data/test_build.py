@@ -10,10 +10,11 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from llmops.data.build import Dataset, directory_md5, install, pointer
+from llmops import datasets
+from llmops.data.build import Dataset, install
 from llmops.data.clean import split_of
+from llmops.data.pointer import directory_md5, pointer
 from llmops.errors import UserError
-from llmops.localcloud import seed
 
 from tests.data.tables import (
     Row,
@@ -43,14 +44,14 @@ def kept(folder: Path, questions: Sequence[Row], answers: Sequence[Row]) -> list
 def table(name: str) -> list[Row]:
     import gzip
 
-    with gzip.open(seed.TABLES / f"posts_{name}.jsonl.gz", "rt", encoding="utf-8") as file:
+    with gzip.open(datasets.TABLES / f"posts_{name}.jsonl.gz", "rt", encoding="utf-8") as file:
         return [json.loads(line) for line in file]
 
 
 @pytest.fixture(scope="module")
 def shipped() -> Iterator[Dataset]:
     """What the shipped tables give."""
-    with seed.dataset(PROJECT) as dataset:
+    with datasets.dataset(PROJECT) as dataset:
         yield dataset
 
 
@@ -193,12 +194,12 @@ def test_neither_the_order_of_the_rows_nor_the_number_of_batches_changes_a_byte(
     shuffle(questions)
     shuffle(answers)
     # Several batches: cleaned in processes of their own.
-    monkeypatch.setattr("llmops.data.retrieve.BATCH_ROWS", 700)
-    with seed.dataset(PROJECT) as again:
+    monkeypatch.setattr("llmops.data.build.CLEANED_AT_ONCE", 700)
+    with datasets.dataset(PROJECT) as again:
         assert files(again) == files(shipped)
     with local(write_tables(tmp_path, questions, answers)) as tables:
         assert tables.tables
-        with seed.dataset(PROJECT, tables) as shuffled:
+        with datasets.dataset(PROJECT, tables) as shuffled:
             assert files(shuffled) == files(shipped)
 
 
@@ -235,7 +236,7 @@ def test_the_shipped_data_is_large_enough_to_tell_and_small_enough_to_ask(shippe
     assert 150 <= shipped.rows["test"] <= 170
     assert 150 <= shipped.rows["validation"] <= 250
     assert shipped.rows["train"] > 4000
-    tables = [seed.TABLES / f"posts_{name}.jsonl.gz" for name in ("questions", "answers")]
+    tables = [datasets.TABLES / f"posts_{name}.jsonl.gz" for name in ("questions", "answers")]
     assert sum(path.stat().st_size for path in tables) < 1_500_000
 
 
@@ -298,7 +299,7 @@ def test_bytes_that_are_not_utf_8_are_said(tmp_path: Path) -> None:
     with (
         pytest.raises(UserError, match="cannot be read"),
         local(folder) as tables,
-        seed.dataset(PROJECT, tables),
+        datasets.dataset(PROJECT, tables),
     ):
         pass
 
@@ -316,7 +317,9 @@ def test_a_row_of_ten_megabytes_and_html_that_never_closes_do_no_harm(tmp_path: 
     ("old", "new", "said"),
     [
         ("lowest_score: 3", "lowest_score: many", "data.retrieve.lowest_score"),
-        ("since: 2019-01-01", "since: 2030-01-01", "is not before until"),
+        ('since: "2019-01-01"', 'since: "2030-01-01"', "is not before until"),
+        ('since: "2019-01-01"', "since: 2019-01-01", "in quotes: DVC reads no other dates"),
+        ("tokens: [5, 2048]", "tokens: [2048, 5]", "the least comes first"),
         ("test: 0.037", "test: 0.99", "leave nothing to train with"),
         ("threshold: 0.8", "treshold: 0.8", "did you mean 'threshold'?"),
     ],

@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 import yaml
-from llmops.data.build import copy, directory_md5, directory_object, pointer
+from llmops import datasets
 from llmops.data.clean import split_of
 from llmops.data.objects import ObjectCache
+from llmops.data.pointer import directory_md5, directory_object, pointer
 
 from tests.data.tables import Row, answered, asked, build_from, shipped_params, unlike
 from tests.repository import SUITE, Repository
@@ -21,9 +22,7 @@ def move_pointer(repository: Repository, folder: Path, posts: list[tuple[Row, st
     answers = [answered(question, f"<p>{text}</p>") for question, text in posts]
     made = build_from(folder, questions, answers)
     cache = ObjectCache(folder=repository.root / ".llmops" / "dvc")
-    for name, md5 in made.md5s.items():
-        copy(made.folder / name, cache.path(md5))
-    keep(cache, directory_md5(made.md5s), directory_object(made.md5s))
+    datasets.keep(made, cache)
     repository.write("data.dvc", pointer(made))
 
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from llmops.config import Endpoints, Environment, tools
 from llmops.data import remote
-from llmops.data.build import directory_md5, directory_object
 from llmops.data.objects import ObjectCache
+from llmops.data.pointer import directory_md5, directory_object
 from llmops.formats import DataPointer
 from llmops.resources import Resource
 

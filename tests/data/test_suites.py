@@ -11,9 +11,8 @@ import pytest
 import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from llmops import config
+from llmops import config, datasets
 from llmops.evals import score
-from llmops.localcloud import seed
 
 from tests.repository import Repository, make_repository
 from tests.services import ScriptedModel
@@ -54,7 +53,7 @@ def judge(name: str, papers: list[tuple[str, str]]) -> list[dict[str, Any]]:
 @cache
 def files() -> dict[str, bytes]:
     """What data/ holds."""
-    with seed.dataset(PROJECT) as dataset:
+    with datasets.dataset(PROJECT) as dataset:
         return {name: (dataset.folder / name).read_bytes() for name in dataset.files}
 
 

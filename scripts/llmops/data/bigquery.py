@@ -11,10 +11,11 @@ from llmops.data import retrieve
 from llmops.data.params import PATH as PARAMS
 from llmops.data.params import Retrieval
 from llmops.errors import MachineryError, UserError
+from llmops.formats import Origin
 
 if TYPE_CHECKING:
     import pyarrow as pa
-    from google.cloud.bigquery import Client
+    from google.cloud.bigquery import Client, QueryJob
     from ibis.expr.types import Table
 
 GIB, TIB = 2**30, 2**40
@@ -39,8 +40,8 @@ class BigQueryTables:
 
     environment: Environment
     wanted: Retrieval
-    jobs: list[str] = field(default_factory=list)
-    """`PROJECT:LOCATION.ID` of the queries that ran, in their order."""
+    jobs: "list[QueryJob]" = field(default_factory=list)
+    """The queries that ran, in their order."""
 
     @property
     def tables(self) -> Mapping[str, "Table"]:
@@ -80,8 +81,29 @@ class BigQueryTables:
         with _explained():
             job = self._client.query(retrieve.bigquery_sql(expression), job_config=config)
             rows = job.result(page_size=retrieve.BATCH_ROWS)
-            self.jobs.append(f"{job.project}:{job.location}.{job.job_id}")
+            self.jobs.append(job)
             yield from rows.to_arrow_iterable(bqstorage_client=self._storage_client)
+
+    def origin(self) -> Origin:
+        """The tables by when they were last modified, which costs nothing, and the jobs so far.
+
+        Raises MachineryError where BigQuery does not say.
+        """
+        with _explained():
+            found = {
+                name: self._client.get_table(".".join((*retrieve.PUBLIC_DATASET, name)))
+                for name in retrieve.COLUMNS
+            }
+        began = [job.started for job in self.jobs if job.started]
+        return Origin(
+            engine="bigquery",
+            tables={
+                name: table.modified.isoformat() if table.modified else "unknown"
+                for name, table in found.items()
+            },
+            jobs=tuple(f"{job.project}:{job.location}.{job.job_id}" for job in self.jobs),
+            at=min(began).isoformat() if began else None,
+        )
 
     @cached_property
     def _client(self) -> "Client":

@@ -1,4 +1,7 @@
-"""What data/ holds: posts retrieved, cleaned, deduplicated and split, the same bytes every time."""
+"""What data/ holds: posts retrieved, cleaned, deduplicated and split, the same bytes every time.
+
+Each step reads what the one before wrote into the same folder, so that dvc.yaml can run it alone.
+"""
 
 import hashlib
 import json
@@ -14,14 +17,16 @@ from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+from llmops import jsonfile
 from llmops.data import card, retrieve
 from llmops.data.card import Dropped
 from llmops.data.clean import Cleaner
 from llmops.data.params import PATH as PARAMS
-from llmops.data.params import DataParams
-from llmops.data.select import Selection
+from llmops.data.params import DataParams, Retrieval
+from llmops.data.select import MEMORY, Selection
 from llmops.data.similar import Known
 from llmops.errors import UserError
+from llmops.formats import Origin
 from llmops.wholefile import replacing
 
 if TYPE_CHECKING:
@@ -29,6 +34,14 @@ if TYPE_CHECKING:
     from ibis.expr.types import Table
 
 Progress = Callable[[str], None]
+
+POSTS, LEFT_OUT, ORIGIN = "posts.parquet", "left_out.json", "origin.json"
+CLEANED = "cleaned.parquet"
+MADE = "made"
+CARD, RECORD = "README.md", "build.json"
+
+CLEANED_AT_ONCE = 2_500
+"""Posts: what one process cleans before it hands over."""
 
 
 class Source(Protocol):
@@ -40,6 +53,23 @@ class Source(Protocol):
 
     def retrieve(self, expression: "Table") -> Iterator["pa.RecordBatch"]:
         """The rows of an expression on `tables`."""
+
+    def origin(self) -> Origin:
+        """Which tables these are, and what was asked of them so far."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Record:
+    """How a data set was made: it is one of its files, and the same wherever it is made."""
+
+    sql: str
+    """What BigQuery is asked, or would be."""
+    params: dict[str, Any]
+    """Those of params.yaml that decide what the data set holds."""
+    rows: dict[str, int]
+    """Split -> rows."""
+    dropped: dict[str, Dropped]
+    """Reason -> what was left out, in the order of the steps."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,10 +88,18 @@ class Dataset:
     folder: Path
     files: dict[str, File]
     """File name -> what is in it."""
-    rows: dict[str, int]
-    """Split -> rows."""
-    dropped: dict[str, Dropped]
-    """Reason -> what was left out, in the order of the steps."""
+    record: Record
+    origin: Origin
+
+    @property
+    def rows(self) -> dict[str, int]:
+        """Split -> rows."""
+        return self.record.rows
+
+    @property
+    def dropped(self) -> dict[str, Dropped]:
+        """Reason -> what was left out."""
+        return self.record.dropped
 
     @property
     def md5s(self) -> dict[str, str]:
@@ -77,42 +115,30 @@ def build(
     cases: Iterable[str] = (),
     progress: Progress = lambda _: None,
 ) -> Dataset:
-    """Makes `folder` (of which the parent exists, itself not yet) hold the data set.
+    """All steps, in a folder that does not exist yet, of which the parent does.
 
     `cases` are the texts of eval suites that training must not come near. The order in which the
     source gives its rows does not matter. Raises UserError when nothing is left.
     """
-    cleaner = Cleaner(params=params, held_out=Known(cases, params.duplicates.threshold))
     with tempfile.TemporaryDirectory(prefix="llmops-data-", dir=folder.parent) as name:
-        work = Path(name)
-        progress("retrieving and cleaning")
-        found = retrieve.taken(params.retrieve, source.tables)
-        _clean(source.retrieve(found), cleaner, work / "cleaned.parquet", progress)
-        dropped = {
-            row["reason"]: Dropped(rows=row["questions"], samples=[row["oldest"]])
-            for row in _all(source.retrieve(retrieve.left_out(params.retrieve, source.tables)))
-        }
-        progress("looking for duplicates and leaks")
-        selection = Selection(work / "cleaned.parquet", work)
-        try:
-            selection.drop_duplicates(params)
-            dropped |= {
-                reason: Dropped(rows=count, samples=samples)
-                for reason, (count, samples) in selection.dropped().items()
-            }
-            rows = selection.counts()
-            if not any(rows.values()):
-                reasons = "; ".join(f"{each.rows} {reason}" for reason, each in dropped.items())
-                raise UserError(
-                    f"no row is left: {reasons or 'the source tables are empty'}",
-                    path=PARAMS,
-                    fix="widen the dates, tags or limits",
-                )
-            made = _write(selection, params, rows, dropped, work / "data")
-        finally:
-            selection.close()
-        (work / "data").replace(folder)
-    return Dataset(folder=folder, files=made, rows=rows, dropped=dropped)
+        work = Path(name) / "work"
+        retrieve_posts(source, params.retrieve, work, progress)
+        clean_posts(params, work, cases=cases, progress=progress)
+        select_rows(params, work, progress)
+        work.replace(folder)
+    return load(folder)
+
+
+def load(folder: Path) -> Dataset:
+    """The data set that the steps left in a folder. Raises UserError when they did not run."""
+    made_by = "llmops data build"
+    made = folder / MADE
+    return Dataset(
+        folder=made,
+        files={path.name: _file(path) for path in sorted(made.iterdir())},
+        record=jsonfile.read(Record, made / RECORD, made_by=made_by),
+        origin=jsonfile.read(Origin, folder / ORIGIN, made_by=made_by),
+    )
 
 
 def install(dataset: Dataset, folder: Path) -> None:
@@ -131,52 +157,81 @@ def copy(source: Path, target: Path) -> None:
         shutil.copyfile(source, partial)
 
 
-def directory_md5(md5s: Mapping[str, str]) -> str:
-    """DVC's name for a directory of these files: the MD5 of `directory_object`, with `.dir`."""
-    return hashlib.md5(directory_object(md5s), usedforsecurity=False).hexdigest() + ".dir"
+# --- retrieve -------------------------------------------------------------------------------------
 
 
-def directory_object(md5s: Mapping[str, str]) -> bytes:
-    """What DVC keeps for a directory (dvc_data.hashfile.tree.Tree.as_bytes).
-
-    `md5s`: file name -> the MD5 of its content.
-    """
-    entries = [{"md5": md5, "relpath": name} for name, md5 in sorted(md5s.items())]
-    return json.dumps(entries, sort_keys=True).encode()
-
-
-def pointer(dataset: Dataset) -> str:
-    """The text of `data.dvc`: what DVC would write, and the rows of each split beside it."""
-    lines = [
-        "outs:",
-        f"- md5: {directory_md5(dataset.md5s)}",
-        f"  size: {sum(file.size for file in dataset.files.values())}",
-        f"  nfiles: {len(dataset.files)}",
-        "  hash: md5",
-        "  path: data",
-        "meta:",
-        "  rows:",
-        *(f"    {split}: {count}" for split, count in dataset.rows.items()),
-    ]
-    return "\n".join(lines) + "\n"
+def retrieve_posts(source: Source, wanted: Retrieval, folder: Path, progress: Progress) -> None:
+    """The posts that are taken, in the order of their ids; how many were left out; from where."""
+    folder.mkdir(parents=True, exist_ok=True)
+    progress("retrieving")
+    _sort(source.retrieve(retrieve.taken(wanted, source.tables)), folder / POSTS)
+    refused = source.retrieve(retrieve.left_out(wanted, source.tables))
+    rows = [row for batch in refused for row in batch.to_pylist()]
+    dropped = {
+        row["reason"]: Dropped(rows=row["questions"], samples=[row["oldest"]])
+        for row in sorted(rows, key=lambda row: str(row["reason"]))
+    }
+    jsonfile.dump(_LeftOut(dropped=dropped), folder / LEFT_OUT)
+    jsonfile.dump(source.origin(), folder / ORIGIN)
 
 
-def _clean(
-    batches: Iterator["pa.RecordBatch"], cleaner: Cleaner, path: Path, progress: Progress
-) -> None:
-    """Writes the cleaned rows, in whatever order they come."""
+@dataclass(frozen=True, kw_only=True)
+class _LeftOut:
+    dropped: dict[str, Dropped]
+
+
+def _sort(batches: Iterator["pa.RecordBatch"], path: Path) -> None:
+    """An engine gives rows in whatever order it likes: sorted, they are the same file each time."""
+    import duckdb
+    import pyarrow as pa
     from pyarrow import parquet
 
+    text = pa.string()
+    schema = pa.schema({"id": pa.int64(), "title": text, "tags": text, "answer": text})
+    with tempfile.TemporaryDirectory(prefix="sort-", dir=path.parent) as name:
+        unsorted = Path(name) / path.name
+        with parquet.ParquetWriter(unsorted, schema) as writer:
+            for batch in batches:
+                writer.write_table(pa.Table.from_batches([batch]).cast(schema))
+        with duckdb.connect(config={"memory_limit": MEMORY}) as db, replacing(path) as partial:
+            db.execute("SET temp_directory = ?", [str(Path(name) / "spilled")])
+            db.execute("SET enable_progress_bar = false")
+            db.execute(
+                f"COPY (FROM read_parquet('{_quoted(unsorted)}') ORDER BY id, title) "
+                f"TO '{_quoted(partial)}' (FORMAT parquet, COMPRESSION zstd)"
+            )
+
+
+def _quoted(path: Path) -> str:
+    return str(path).replace("'", "''")
+
+
+# --- clean ----------------------------------------------------------------------------------------
+
+
+def clean_posts(
+    params: DataParams,
+    folder: Path,
+    *,
+    cases: Iterable[str] = (),
+    progress: Progress = lambda _: None,
+) -> None:
+    """The posts made usable, in the order in which they came."""
+    from pyarrow import parquet
+
+    cleaner = Cleaner(params=params, held_out=Known(cases, params.duplicates.threshold))
     rows = 0
-    with parquet.ParquetWriter(path, cleaner.schema()) as writer:
-        for table in _cleaned(batches, cleaner):
-            writer.write_table(table)
-            rows += len(table)
-            progress(f"{rows} posts cleaned")
+    with parquet.ParquetFile(folder / POSTS) as posts, replacing(folder / CLEANED) as partial:
+        total = posts.metadata.num_rows
+        with parquet.ParquetWriter(partial, cleaner.schema()) as writer:
+            for table in _cleaned(posts.iter_batches(CLEANED_AT_ONCE), cleaner):
+                writer.write_table(table)
+                rows += len(table)
+                progress(f"{rows} of {total} posts cleaned")
 
 
 def _cleaned(batches: Iterator["pa.RecordBatch"], cleaner: Cleaner) -> Iterator["pa.Table"]:
-    """One batch here; of more, the others on all cores, with few under way."""
+    """One batch here; several on all cores, with few under way."""
     first = next(batches, None)
     second = next(batches, None)
     if first is None:
@@ -197,47 +252,71 @@ def _cleaned(batches: Iterator["pa.RecordBatch"], cleaner: Cleaner) -> Iterator[
             yield under_way.popleft().result()
 
 
-def _all(batches: Iterator["pa.RecordBatch"]) -> list[dict[str, Any]]:
-    """The rows of a small answer, by their first column."""
-    rows = [row for batch in batches for row in batch.to_pylist()]
-    return sorted(rows, key=lambda row: str(next(iter(row.values()))))
+# --- select ---------------------------------------------------------------------------------------
+
+
+def select_rows(params: DataParams, folder: Path, progress: Progress = lambda _: None) -> None:
+    """The data set: no duplicates, no leaks, one file a split, its card and its record.
+
+    Raises UserError when nothing is left.
+    """
+    progress("looking for duplicates and leaks")
+    left_out = jsonfile.read(_LeftOut, folder / LEFT_OUT, made_by="llmops data build")
+    with tempfile.TemporaryDirectory(prefix="select-", dir=folder) as name:
+        work = Path(name)
+        selection = Selection(folder / CLEANED, work)
+        try:
+            selection.drop_duplicates(params)
+            dropped = left_out.dropped | {
+                reason: Dropped(rows=count, samples=samples)
+                for reason, (count, samples) in selection.dropped().items()
+            }
+            rows = selection.counts()
+            if not any(rows.values()):
+                reasons = "; ".join(f"{each.rows} {reason}" for reason, each in dropped.items())
+                raise UserError(
+                    f"no row is left: {reasons or 'the source tables are empty'}",
+                    path=PARAMS,
+                    fix="widen the dates, tags or limits",
+                )
+            _write(selection, params, rows, dropped, work / MADE)
+        finally:
+            selection.close()
+        shutil.rmtree(folder / MADE, ignore_errors=True)
+        (work / MADE).replace(folder / MADE)
 
 
 def _write(
     selection: Selection,
     params: DataParams,
-    rows: Mapping[str, int],
-    dropped: Mapping[str, Dropped],
+    rows: dict[str, int],
+    dropped: dict[str, Dropped],
     folder: Path,
-) -> dict[str, File]:
+) -> None:
     folder.mkdir()
     instruction = params.system_instruction
-    made = {
-        f"{split}.jsonl": _write_file(
-            folder / f"{split}.jsonl",
-            (
-                _case(*row) if split == "test" else _tuning_example(instruction, *row[2:])
-                for row in selection.rows(split)
-            ),
-        )
-        for split in rows
-    }
+    for split in rows:
+        with (folder / f"{split}.jsonl").open("w", encoding="utf-8") as file:
+            for row in selection.rows(split):
+                made = _case(*row) if split == "test" else _tuning_example(instruction, *row[2:])
+                file.write(json.dumps(made, ensure_ascii=False) + "\n")
     text = card.render(rows=rows, dropped=dropped, summary=selection.summary(), params=params)
-    (folder / "README.md").write_text(text, encoding="utf-8")
-    content = text.encode()
-    digest = hashlib.md5(content, usedforsecurity=False).hexdigest()
-    return made | {"README.md": File(md5=digest, size=len(content))}
+    (folder / CARD).write_text(text, encoding="utf-8")
+    record = Record(
+        sql=retrieve.bigquery_sql(retrieve.taken(params.retrieve)),
+        params=params.model_dump(
+            mode="json", exclude={"retrieve": {"max_gib", "usd_per_tib"}, "contract": True}
+        ),
+        rows=rows,
+        dropped=dropped,
+    )
+    jsonfile.dump(record, folder / RECORD)
 
 
-def _write_file(path: Path, rows: Iterable[dict[str, Any]]) -> File:
-    md5, size = hashlib.md5(usedforsecurity=False), 0
-    with path.open("wb") as file:
-        for row in rows:
-            line = (json.dumps(row, ensure_ascii=False) + "\n").encode()
-            file.write(line)
-            md5.update(line)
-            size += len(line)
-    return File(md5=md5.hexdigest(), size=size)
+def _file(path: Path) -> File:
+    with path.open("rb") as file:
+        md5 = hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False))
+    return File(md5=md5.hexdigest(), size=path.stat().st_size)
 
 
 def _tuning_example(instruction: str, question: str, answer: str) -> dict[str, Any]:

@@ -4,7 +4,7 @@ import datetime as dt
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
 from llmops import yamlfile
 from llmops.errors import UserError
@@ -16,13 +16,23 @@ PATH = "params.yaml"
 PersonalData = Literal["EMAIL", "PHONE", "SSN", "CREDIT_CARD", "IP_ADDRESS"]
 
 
+def _in_quotes(value: object) -> object:
+    if isinstance(value, dt.date):
+        message = f'write "{value}", in quotes: DVC reads no other dates'
+        raise ValueError(message)  # noqa: TRY004 - pydantic's way of saying it
+    return value
+
+
+Day = Annotated[dt.date, BeforeValidator(_in_quotes)]
+
+
 class Retrieval(Written):
     """Which posts are taken, and what asking for them may cost."""
 
     tags: Annotated[tuple[Text, ...], Field(min_length=1)]
     """A question needs one of them."""
-    since: dt.date
-    until: dt.date
+    since: Day
+    until: Day
     """Creation of the question: from `since`, before `until`."""
     lowest_score: Whole
     """Of an answer that nobody accepted."""
@@ -77,6 +87,34 @@ class Split(Written):
         return self
 
 
+SplitName = Literal["train", "validation", "test"]
+
+
+class Contract(Written):
+    """What the built data must keep."""
+
+    rows: dict[SplitName, Whole]
+    """Split -> how many at least."""
+    tokens: tuple[Whole, Whole]
+    """Of question and answer together: fewest and most."""
+    characters: Text
+    """What questions and answers may consist of, as in the brackets of an RE2 pattern."""
+    unique: tuple[Literal["key", "question", "answer"], ...]
+    """What no two rows share, in small letters."""
+    largest_topic: Share
+    """At most so many of the rows are about one topic."""
+    code: tuple[Share, Share]
+    """Share of the answers with code in them: least and most."""
+
+    @model_validator(mode="after")
+    def _least_first(self) -> "Contract":
+        for name, (least, most) in (("tokens", self.tokens), ("code", self.code)):
+            if least > most:
+                message = f"{name}: [{least}, {most}] holds nothing: the least comes first"
+                raise ValueError(message)
+        return self
+
+
 class DataParams(Written):
     """Everything that decides what data/ holds, beside the source tables."""
 
@@ -85,6 +123,7 @@ class DataParams(Written):
     duplicates: Duplicates
     split: Split
     system_instruction: Text
+    contract: Contract
 
 
 class _Params(Written):

@@ -3,6 +3,7 @@
 The tables are those of bigquery-public-data.stackoverflow (posts_questions, posts_answers).
 """
 
+import hashlib
 from collections.abc import Iterator, Mapping
 from contextlib import closing
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from llmops.data.params import Retrieval
 from llmops.errors import UserError
+from llmops.formats import Origin
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -136,6 +138,17 @@ class LocalTables:
         self._connection.raw_sql("SET preserve_insertion_order = false")
         self._connection.raw_sql("SET enable_progress_bar = false")
         self.tables = {name: self._table(folder, name) for name in COLUMNS}
+        self._folder = folder
+
+    def origin(self) -> Origin:
+        """The tables, by the MD5 of their files."""
+        versions = {
+            name: hashlib.md5((self._folder / _file(name)).read_bytes(), usedforsecurity=False)
+            for name in COLUMNS
+        }
+        return Origin(
+            engine="duckdb", tables={name: md5.hexdigest() for name, md5 in versions.items()}
+        )
 
     def retrieve(self, expression: "Table") -> Iterator["pa.RecordBatch"]:
         """The rows of an expression on `tables`, BATCH_ROWS at a time."""
@@ -155,7 +168,7 @@ class LocalTables:
     def _table(self, folder: Path, name: str) -> "Table":
         from duckdb import Error
 
-        path = folder / f"{name}.jsonl.gz"
+        path = folder / _file(name)
         if not path.exists():
             raise UserError("this source table is missing", path=str(path), fix="git checkout it")
         columns = {column: _DUCKDB[kind] for column, kind in COLUMNS[name].items()}
@@ -183,6 +196,10 @@ class LocalTables:
                 line=1,
                 fix=f"it has: {', '.join(found)}",
             )
+
+
+def _file(table: str) -> str:
+    return f"{table}.jsonl.gz"
 
 
 _LARGEST_ROW_BYTES = 64 * 2**20

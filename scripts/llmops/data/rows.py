@@ -1,8 +1,9 @@
 """The rows of a data set, as they stand in its files: tuning examples and cases alike."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from llmops.data.objects import ObjectCache
@@ -44,7 +45,7 @@ def read_rows(pointer: Resource[DataPointer], cache: ObjectCache) -> dict[str, R
         if content is None:
             return None
         path = f"{pointer.value.output.path}/{name}"
-        for line, row in _parse(content, name.removesuffix(JSONL), path):
+        for line, row in _parse(content.splitlines(), name.removesuffix(JSONL), path):
             if row.key in found:
                 twice = f"the key {row.key!r} stands in {found[row.key].split} already"
                 raise UserError(twice, path=path, line=line, fix="llmops data build")
@@ -52,8 +53,18 @@ def read_rows(pointer: Resource[DataPointer], cache: ObjectCache) -> dict[str, R
     return found
 
 
-def _parse(content: bytes, split: str, path: str) -> Iterator[tuple[int, Row]]:
-    for number, line in enumerate(content.splitlines(), start=1):
+def rows_of_folder(folder: Path, shown: str = "data") -> Iterator[tuple[int, Row]]:
+    """Line and row of every file of a folder; `shown` is its name in errors.
+
+    Raises UserError with file and line for a row that is neither a tuning example nor a case.
+    """
+    for path in sorted(folder.glob(f"*{JSONL}")):
+        with path.open("rb") as lines:
+            yield from _parse(lines, path.stem, f"{shown}/{path.name}")
+
+
+def _parse(lines: Iterable[bytes], split: str, path: str) -> Iterator[tuple[int, Row]]:
+    for number, line in enumerate(lines, start=1):
         try:
             question, answer, key = _texts(json.loads(line))
         except (ValueError, KeyError, IndexError, TypeError):

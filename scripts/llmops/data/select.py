@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 SPLITS = ("test", "validation", "train")
 """In the order in which they keep a row that several of them have."""
 
-_MEMORY = "600MB"
+MEMORY = "600MB"
+"""What DuckDB may hold at once; the rest it keeps on disk."""
 _NEIGHBOURS = 8
 """A row is compared with so many earlier ones of each split that share a band with it."""
 _BATCH = 10_000
@@ -31,7 +32,7 @@ class Selection:
         import duckdb
 
         self._db: DuckDBPyConnection = duckdb.connect(str(folder / "selection.duckdb"))
-        self._db.execute(f"SET memory_limit = '{_MEMORY}'")
+        self._db.execute(f"SET memory_limit = '{MEMORY}'")
         self._db.execute("SET temp_directory = ?", [str(folder / "spilled")])
         self._db.execute("SET preserve_insertion_order = false")
         classes = ", ".join(f"'{split}'" for split in SPLITS)

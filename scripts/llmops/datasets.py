@@ -1,0 +1,234 @@
+"""The data set of a repository: built by DVC's pipeline, put where its pointer says, compared."""
+
+import json
+import os
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from llmops import config, git, jsonfile, process, wholefile, yamlfile
+from llmops.data import build, contract, diff, remote
+from llmops.data import params as data_params
+from llmops.data.bigquery import BigQueryTables
+from llmops.data.objects import ObjectCache
+from llmops.data.pointer import FOLDER, PATH, directory_md5, directory_object, pointer
+from llmops.data.retrieve import LocalTables
+from llmops.data.rows import read_rows
+from llmops.errors import ExitCode, LlmopsError, MachineryError, UserError
+from llmops.formats import DataPointer
+from llmops.resources import Desired, Reader, Resource
+from llmops.workspace import Workspace, pull_pointers
+
+TABLES = Path(__file__).parent / "localcloud" / "bigquery"
+"""Where the shipped tables lie: they stand for bigquery-public-data.stackoverflow."""
+WORK = "build/data"
+"""Where the steps of dvc.yaml leave what they make."""
+PIPELINE = "dvc.yaml"
+Step = Literal["source", "retrieve", "clean", "select", "check"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Built:
+    """What `llmops data build` made."""
+
+    dataset: build.Dataset
+    md5: str
+    changed: bool
+    """Whether the pointer names other data than the one that was there."""
+
+
+# --- building -------------------------------------------------------------------------------------
+
+
+def bigquery(root: Path, environment: str | None) -> BigQueryTables | None:
+    """BigQuery's tables as the environment asks for them; None where the shipped ones are read."""
+    chosen = config.source(root, environment)
+    if chosen.local and not chosen.endpoints.bigquery:
+        return None
+    return BigQueryTables(environment=chosen, wanted=data_params.load(root).retrieve)
+
+
+def rebuild(root: Path, environment: str | None, say: Callable[[str], None]) -> Built:
+    """Runs the steps that are not up to date, then writes data/ and data.dvc.
+
+    Raises what a step raised; the data and the pointer are then as they were.
+    """
+    data_params.load(root)
+    if not (root / PIPELINE).exists():
+        raise UserError("this file is missing", path=PIPELINE, fix=f"git checkout {PIPELINE}")
+    failure = config.run_folder(root) / config.FAILURE_FILE
+    failure.unlink(missing_ok=True)
+    env = dict(os.environ)
+    env["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{env['PATH']}"
+    if environment:
+        env["LLMOPS_ENV"] = environment
+    try:
+        process.run(
+            [sys.executable, "-m", "dvc", "repro"],
+            cwd=root,
+            env=env,
+            on_line=_Heard(say),
+        )
+    except MachineryError:
+        # A step keeps what it raised; DVC itself only says that it did.
+        if failure.exists():
+            raise _error(json.loads(failure.read_text(encoding="utf-8"))) from None
+        raise
+    made = build.load(root / WORK)
+    keep(made, cache(root))
+    build.install(made, root / FOLDER)
+    md5 = directory_md5(made.md5s)
+    changed = _pointed_at(root) != md5
+    if changed:
+        wholefile.write_text(root / PATH, pointer(made))
+    return Built(dataset=made, md5=md5, changed=changed)
+
+
+def run_step(root: Path, step: Step, say: Callable[[str], None]) -> None:
+    """One step of dvc.yaml. Raises UserError where the data cannot be what params.yaml says."""
+    params, folder = data_params.load(root), root / WORK
+    if step == "source":
+        with _source(root) as source:
+            jsonfile.dump(source.origin(), folder / "source.json")
+    elif step == "retrieve":
+        with _source(root) as source:
+            build.retrieve_posts(source, params.retrieve, folder, say)
+    elif step == "clean":
+        build.clean_posts(params, folder, cases=_cases(root), progress=say)
+    elif step == "select":
+        build.select_rows(params, folder, say)
+    else:
+        text = (root / data_params.PATH).read_text(encoding="utf-8")
+        measured = contract.check(folder / build.MADE, params.contract, text)
+        jsonfile.dump(measured, folder / "contract.json")
+
+
+@dataclass
+class _Heard:
+    """Says what DVC and the steps print, without DVC's advice about Git and its own remote.
+
+    Nor the error of a step, and what DVC adds to it: whoever started DVC says it, once.
+    """
+
+    say: Callable[[str], None]
+    failed: bool = False
+
+    def __call__(self, line: str) -> None:
+        self.failed = self.failed or line.startswith("error: ")
+        if line and not self.failed and not line.startswith(_ADVICE):
+            self.say(line)
+
+
+_ADVICE = ("> ", "\t", "To ", "Use `dvc push`", "Generating lock", "Updating lock", "Having any")
+
+
+def _error(described: dict[str, Any]) -> LlmopsError:
+    message, fix = described["message"], described["fix"]
+    if described["exit_code"] == ExitCode.INVALID:
+        return UserError(message, path=described["path"], line=described["line"], fix=fix)
+    return MachineryError(message, fix=fix)
+
+
+def _pointed_at(root: Path) -> str | None:
+    """The MD5 that data.dvc names; None where there is none, or none that can be read."""
+    try:
+        text = (root / PATH).read_text(encoding="utf-8")
+        return yamlfile.parse(text, PATH, DataPointer).output.md5
+    except (FileNotFoundError, UserError):
+        return None
+
+
+@contextmanager
+def _source(root: Path) -> Iterator[build.Source]:
+    asked = bigquery(root, None)
+    if asked:
+        yield asked
+    else:
+        with closing(LocalTables(TABLES)) as tables:
+            yield tables
+
+
+@contextmanager
+def dataset(root: Path, source: build.Source | None = None) -> Iterator[build.Dataset]:
+    """The data that a source gives, else the shipped tables, apart from DVC's pipeline.
+
+    Its folder is gone afterwards.
+    """
+    home = config.home(root)
+    home.mkdir(parents=True, exist_ok=True)
+    with ExitStack() as stack:
+        name = stack.enter_context(tempfile.TemporaryDirectory(prefix="data-", dir=home))
+        tables = source or stack.enter_context(closing(LocalTables(TABLES)))
+        params = data_params.load(root)
+        yield build.build(tables, params, Path(name) / "made", cases=_cases(root))
+
+
+def cache(root: Path) -> ObjectCache:
+    """DVC's cache of this checkout."""
+    return ObjectCache(folder=config.home(root) / "dvc")
+
+
+def keep(made: build.Dataset, objects: ObjectCache) -> None:
+    """Puts the files into DVC's cache, under the names that DVC gives them."""
+    for name, md5 in made.md5s.items():
+        if not objects.path(md5).exists():
+            build.copy(made.folder / name, objects.path(md5))
+    with wholefile.replacing(objects.path(directory_md5(made.md5s))) as partial:
+        partial.write_bytes(directory_object(made.md5s))
+
+
+def _cases(root: Path) -> list[str]:
+    """What the eval suites ask and expect: training must not come near it."""
+    suites = Reader(root).read(git.working_tree(root)).suites.values()
+    return [
+        text
+        for suite in suites
+        for case in suite.value.cases
+        for text in case.variables.values()
+        if isinstance(text, str)
+    ]
+
+
+# --- sharing and comparing ------------------------------------------------------------------------
+
+
+def push(workspace: Workspace, path: str = PATH) -> Resource[DataPointer]:
+    """Brings the content of the pointer to the environment's remote, or nothing that is named.
+
+    Raises UserError where the content is not at hand.
+    """
+    found = Reader(workspace.root).read(git.working_tree(workspace.root)).pointers.get(path)
+    if found is None:
+        raise UserError("there is no such pointer", path=path, fix="llmops data build")
+    if not workspace.objects.holds(found.value):
+        raise UserError(
+            f"the data {found.value.output.md5} is not at hand",
+            path=path,
+            line=found.line_of("outs", 0, "md5"),
+            fix="llmops data build; or where the data was made: llmops data push",
+        )
+    remote.push([found], workspace.environment, workspace.tools, workspace.objects)
+    return found
+
+
+def differences(
+    workspace: Workspace, base: Desired, head: Desired
+) -> dict[str, diff.DataDiff | str]:
+    """Pointer -> what changed in the data behind it, or why that cannot be said."""
+    found: dict[str, diff.DataDiff | str] = {}
+    for path in sorted({*base.pointers, *head.pointers}):
+        sides = base.pointers.get(path), head.pointers.get(path)
+        if all(sides) and len({each.value.output.md5 for each in sides if each}) == 1:
+            continue
+        try:
+            pull_pointers(workspace, [each for each in sides if each])
+        except LlmopsError as error:
+            found[path] = str(error)
+            continue
+        before, after = (read_rows(each, workspace.objects) if each else {} for each in sides)
+        found[path] = diff.diff(before or {}, after or {}, data_params.load(workspace.root))
+    return found

@@ -1,0 +1,102 @@
+"""What the verbs do that make, share and compare data: `llmops data …` and `llmops lineage`."""
+
+import json
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+from llmops import config, progress
+from llmops.commands import DATA, data_differences, workspace_of
+
+if TYPE_CHECKING:
+    from llmops.datasets import Step
+
+
+def data_pull(base: str, head: str | None, environment: str | None, *, as_json: bool) -> None:
+    """Fetches what the plan needs."""
+    from llmops.workspace import plan_between, pull_data, revisions
+
+    workspace = workspace_of(environment)
+    planned = plan_between(workspace, *revisions(workspace, base, head))
+    fetched = pull_data(workspace, planned)
+    needed = planned.plan.data_needed
+    if as_json:
+        print(json.dumps({"needed": needed, "fetched": fetched}))
+    elif not needed:
+        print("No touched suite needs data.")
+    else:
+        at_hand = [path for path in needed if path not in fetched]
+        for path in fetched:
+            print(f"{path}: fetched")
+        for path in at_hand:
+            print(f"{path}: already at hand")
+
+
+def data_push(environment: str | None, *, as_json: bool) -> None:
+    """Brings what data.dvc points to into the bucket."""
+    from llmops.data.remote import remote_url
+    from llmops.datasets import push
+
+    workspace = workspace_of(environment)
+    pushed = push(workspace)
+    where = remote_url(workspace.environment)
+    if as_json:
+        print(json.dumps({"md5": pushed.value.output.md5, "remote": where}))
+    else:
+        print(f"{pushed.path}: {pushed.value.output.md5} is in {where}")
+
+
+def data_build(environment: str | None, *, dry_run: bool, as_json: bool) -> None:
+    """Builds data/ and its pointer, or shows what retrieving would take."""
+    from llmops.data import params, retrieve
+    from llmops.datasets import bigquery, rebuild
+
+    root = config.repository_root()
+    if dry_run:
+        query = retrieve.taken(params.load(root).retrieve)
+        asked = bigquery(root, environment)
+        estimate = asked.check(query) if asked else None
+        sql = retrieve.bigquery_sql(query)
+        if as_json:
+            print(json.dumps({"sql": sql, **(asdict(estimate) if estimate else {})}))
+        else:
+            print(sql)
+            print(f"-- reads {estimate.words()}" if estimate else "-- DuckDB: it costs nothing")
+        return
+    written = rebuild(root, environment, lambda text: progress.say(text, quiet=as_json))
+    rows, dropped = written.dataset.rows, written.dataset.dropped
+    if as_json:
+        reasons = {reason: asdict(each) for reason, each in dropped.items()}
+        shown = {"rows": rows, "dropped": reasons, "changed": written.changed}
+        print(json.dumps({"md5": written.md5, **shown}))
+        return
+    for reason, each in dropped.items():
+        print(f"{each.rows:7} left out: {reason}, such as {each.samples[0]}")
+    counts = ", ".join(f"{count} {split}" for split, count in rows.items())
+    print(f"data/: {counts}; data.dvc {'changed' if written.changed else 'unchanged'}")
+
+
+def data_step(step: "Step") -> None:
+    """One step of dvc.yaml."""
+    from llmops.datasets import run_step
+
+    run_step(config.repository_root(), step, progress.say)
+
+
+def data_diff(base: str, head: str | None, environment: str | None, *, as_json: bool) -> None:
+    """Prints what changed in the data behind the pointers, and keeps it for the report."""
+    from llmops.resources import Reader
+    from llmops.workspace import revisions
+
+    workspace = workspace_of(environment)
+    reader = Reader(workspace.root)
+    old, new = (reader.read(each) for each in revisions(workspace, base, head))
+    found = data_differences(workspace, old, new)
+    if as_json:
+        shown = {
+            path: {"not_compared": each} if isinstance(each, str) else asdict(each)
+            for path, each in found.items()
+        }
+        print(json.dumps(shown))
+    else:
+        kept = workspace.run_folder / DATA
+        print(kept.read_text(encoding="utf-8") if found else "No data pointer changed.")
