@@ -99,6 +99,7 @@ resource "google_project_iam_member" "deployer" {
     "roles/aiplatform.user",
     "roles/bigquery.dataViewer",
     "roles/bigquery.jobUser",
+    "roles/bigquery.readSessionUser",
   ])
   project = var.project
   role    = each.value

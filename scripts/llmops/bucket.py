@@ -7,9 +7,12 @@ from llmops.config import Environment
 from llmops.errors import MachineryError
 
 if TYPE_CHECKING:
+    from google.api_core.retry import Retry
     from google.cloud.storage import Bucket as GoogleBucket
 
 _TIMEOUT_SECONDS = 30.0
+_PATIENCE_SECONDS, _LOCAL_PATIENCE_SECONDS = 60.0, 5.0
+"""How long a silent bucket is asked again: one on this machine answers at once, or is not up."""
 _CONNECTIONS = 16
 """As many threads may read and write at once."""
 
@@ -21,6 +24,7 @@ class Bucket:
     url: str
     """`gs://name`."""
     _google: "GoogleBucket"
+    _retry: "Retry"
 
     def read(self, name: str) -> bytes | None:
         """The object's content, or None when there is no such object.
@@ -30,7 +34,8 @@ class Bucket:
         from google.api_core.exceptions import GoogleAPIError, NotFound
 
         try:
-            return bytes(self._google.blob(name).download_as_bytes(timeout=_TIMEOUT_SECONDS))
+            blob = self._google.blob(name)
+            return bytes(blob.download_as_bytes(timeout=_TIMEOUT_SECONDS, retry=self._retry))
         except NotFound:
             return None
         except (GoogleAPIError, OSError) as error:
@@ -44,7 +49,8 @@ class Bucket:
         from google.api_core.exceptions import GoogleAPIError
 
         try:
-            self._google.blob(name).upload_from_string(content, timeout=_TIMEOUT_SECONDS)
+            blob = self._google.blob(name)
+            blob.upload_from_string(content, timeout=_TIMEOUT_SECONDS, retry=self._retry)
         except (GoogleAPIError, OSError) as error:
             raise self._failed("write", name, error) from None
 
@@ -56,7 +62,9 @@ class Bucket:
         from google.api_core.exceptions import GoogleAPIError
 
         try:
-            found = self._google.list_blobs(prefix=prefix, timeout=_TIMEOUT_SECONDS)
+            found = self._google.list_blobs(
+                prefix=prefix, timeout=_TIMEOUT_SECONDS, retry=self._retry
+            )
             return sorted(str(blob.name) for blob in found)
         except (GoogleAPIError, OSError) as error:
             raise self._failed("list", prefix, error) from None
@@ -79,6 +87,7 @@ def open_bucket(url: str, project: str, address: str | None) -> Bucket:
     from google.auth.credentials import AnonymousCredentials
     from google.auth.exceptions import GoogleAuthError
     from google.cloud import storage
+    from google.cloud.storage.retry import DEFAULT_RETRY
     from requests.adapters import HTTPAdapter
 
     try:
@@ -93,4 +102,10 @@ def open_bucket(url: str, project: str, address: str | None) -> Bucket:
     adapter = HTTPAdapter(pool_connections=_CONNECTIONS, pool_maxsize=_CONNECTIONS)
     for scheme in ("https://", "http://"):
         client._http.mount(scheme, adapter)  # noqa: SLF001 - the client has no public door for it
-    return Bucket(url=url, _google=client.bucket(url.removeprefix("gs://")))
+    return Bucket(
+        url=url,
+        _google=client.bucket(url.removeprefix("gs://")),
+        _retry=DEFAULT_RETRY.with_timeout(
+            _LOCAL_PATIENCE_SECONDS if address else _PATIENCE_SECONDS
+        ),
+    )

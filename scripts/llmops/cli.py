@@ -219,9 +219,23 @@ def data_build(dry_run: bool, environment: str | None, as_json: bool) -> None:
 def data_push(environment: str | None, as_json: bool) -> None:
     """Bring the data that data.dvc points to into the bucket, through DVC, for others to have.
 
-    Run it before the pull request: what is not there cannot be evaluated.
+    Run it before the pull request: what is not there cannot be evaluated. Without --env it goes to
+    each environment of $LLMOPS_ENVIRONMENTS, since each tunes from its own bucket.
     """
     _preparing().data_push(environment, as_json=as_json)
+
+
+@data.command("propose")
+@_environment
+@_as_json
+def data_propose(environment: str | None, as_json: bool) -> None:
+    """Push the data, and have one pull request move data.dvc to it; what data.yml ends with.
+
+    The pull request shows counts, where the rows came from, and the data card. It is updated in
+    place, and closed where main points to this data. Needs the variables that GitHub sets in a
+    workflow, and GITHUB_TOKEN.
+    """
+    _preparing().data_propose(environment, as_json=as_json)
 
 
 @data.command("step")

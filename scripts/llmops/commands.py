@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from llmops.workspace import Planned, Workspace
 
 PLAN, RESULTS, COMPARISON = "plan.json", "results.json", "comparison.json"
-DATA = "data.md"
+DATA = "data.json"
 COMMENT, PAGE, JUNIT = "comment.md", "index.html", "junit.xml"
 
 
@@ -55,13 +55,13 @@ def plan(
 def data_differences(
     workspace: "Workspace", base: "Desired", head: "Desired"
 ) -> "dict[str, DataDiff | str]":
-    """Pointer -> its difference, or why there is none; also as Markdown in the run folder."""
+    """Pointer -> its difference, or why there is none; kept in the run folder for the report."""
+    from llmops import jsonfile
+    from llmops.data.diff import DataDiffs
     from llmops.datasets import differences
-    from llmops.report.data import data_markdown
 
     found = differences(workspace, base, head)
-    text = "\n".join(data_markdown(path, each) for path, each in found.items())
-    wholefile.write_text(workspace.run_folder / DATA, text)
+    jsonfile.dump(DataDiffs(pointers=found), workspace.run_folder / DATA)
     return found
 
 
@@ -265,7 +265,8 @@ def _report(workspace: "Workspace", report_url: str = "") -> dict[str, str]:
         from llmops.report.page import load_assets, page
 
         assets = load_assets(workspace.tools.node_modules)
-        wholefile.write_text(folder / PAGE, page(kept.plan, kept.results, kept.comparison, assets))
+        text = page(kept.plan, kept.results, kept.comparison, kept.data, assets)
+        wholefile.write_text(folder / PAGE, text)
         wholefile.write_text(folder / JUNIT, junit(kept.results, kept.comparison))
         paths |= {"page": folder / PAGE, "junit": folder / JUNIT}
     return {name: str(path) for name, path in paths.items()}
@@ -275,6 +276,7 @@ def _publication(workspace: "Workspace", commit: str, report_url: str) -> "Publi
     """The comment and the check's words, from what the verbs left in the run folder."""
     from llmops.decision import Verdict
     from llmops.report import markdown
+    from llmops.report.data import data_markdown
     from llmops.report.publish import Publication
 
     kept = _kept(workspace)
@@ -290,7 +292,8 @@ def _publication(workspace: "Workspace", commit: str, report_url: str) -> "Publi
             path=problem.path,
             line=problem.line,
         )
-    text = markdown.comment(kept.plan, kept.comparison, context, data=kept.data)
+    changed = "\n".join(data_markdown(path, each) for path, each in kept.data.items())
+    text = markdown.comment(kept.plan, kept.comparison, context, data=changed)
     if kept.comparison is None:
         return Publication(comment=text, title="nothing to evaluate: pass", conclusion="success")
     inconclusive: Conclusion = "action_required" if kept.comparison.too_many_errors else "neutral"
@@ -314,12 +317,13 @@ class _Kept:
     results: "Results | None"
     comparison: "Comparison | None"
     failure: dict[str, Any] | None
-    data: str
-    """What changed in the data, as Markdown."""
+    data: "dict[str, DataDiff | str]"
+    """Pointer -> what changed in the data behind it."""
 
 
 def _kept(workspace: "Workspace") -> _Kept:
     from llmops import jsonfile
+    from llmops.data.diff import DataDiffs
     from llmops.decision import Comparison
     from llmops.evals.results import Results
     from llmops.plan import Plan
@@ -351,7 +355,9 @@ def _kept(workspace: "Workspace") -> _Kept:
         if evaluated
         else None,
         failure=failure,
-        data=(folder / DATA).read_text(encoding="utf-8") if (folder / DATA).exists() else "",
+        data=jsonfile.read(DataDiffs, folder / DATA, made_by="llmops data diff").pointers
+        if (folder / DATA).exists()
+        else {},
     )
 
 

@@ -28,6 +28,8 @@ class Price(Written):
 
     input: Annotated[Number, Field(ge=0)]
     output: Annotated[Number, Field(ge=0)]
+    tuning: Annotated[Number, Field(ge=0)] | None = None
+    """Of the training data, once an epoch; None where the model is not tuned or not priced."""
 
     def of(self, *, input_tokens: float, output_tokens: float) -> float:
         """US dollars for that many tokens."""

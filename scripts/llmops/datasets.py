@@ -6,18 +6,19 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
 from llmops import config, git, jsonfile, process, wholefile, yamlfile
+from llmops.config import Environment
 from llmops.data import build, contract, diff, remote
 from llmops.data import params as data_params
 from llmops.data.bigquery import BigQueryTables
 from llmops.data.objects import ObjectCache
 from llmops.data.pointer import FOLDER, PATH, directory_md5, directory_object, pointer
 from llmops.data.retrieve import LocalTables
-from llmops.data.rows import read_rows
+from llmops.data.rows import Row, read_rows
 from llmops.errors import ExitCode, LlmopsError, MachineryError, UserError
 from llmops.formats import DataPointer
 from llmops.resources import Desired, Reader, Resource
@@ -27,7 +28,7 @@ TABLES = Path(__file__).parent / "localcloud" / "bigquery"
 """Where the shipped tables lie: they stand for bigquery-public-data.stackoverflow."""
 WORK = "build/data"
 """Where the steps of dvc.yaml leave what they make."""
-PIPELINE = "dvc.yaml"
+PIPELINE, LOCK = "dvc.yaml", "dvc.lock"
 Step = Literal["source", "retrieve", "clean", "select", "check"]
 
 
@@ -196,39 +197,92 @@ def _cases(root: Path) -> list[str]:
 # --- sharing and comparing ------------------------------------------------------------------------
 
 
-def push(workspace: Workspace, path: str = PATH) -> Resource[DataPointer]:
-    """Brings the content of the pointer to the environment's remote, or nothing that is named.
-
-    Raises UserError where the content is not at hand.
-    """
-    found = Reader(workspace.root).read(git.working_tree(workspace.root)).pointers.get(path)
+def pointer_of(root: Path, path: str = PATH) -> Resource[DataPointer]:
+    """The pointer of the working tree. Raises UserError where there is none."""
+    found = Reader(root).read(git.working_tree(root)).pointers.get(path)
     if found is None:
         raise UserError("there is no such pointer", path=path, fix="llmops data build")
-    if not workspace.objects.holds(found.value):
+    return found
+
+
+def push(root: Path, found: Resource[DataPointer], target: Environment) -> None:
+    """Brings the content of the pointer to the environment's remote.
+
+    Raises UserError where the content is not at hand, MachineryError where the remote refuses it.
+    """
+    objects = cache(root)
+    if not objects.holds(found.value):
         raise UserError(
             f"the data {found.value.output.md5} is not at hand",
-            path=path,
+            path=found.path,
             line=found.line_of("outs", 0, "md5"),
             fix="llmops data build; or where the data was made: llmops data push",
         )
-    remote.push([found], workspace.environment, workspace.tools, workspace.objects)
-    return found
+    remote.push([found], target, config.tools(root), objects)
+
+
+def card(found: Resource[DataPointer], objects: ObjectCache) -> str:
+    """The data card behind a pointer; the empty string where it is not at hand, or has none."""
+    return _file_of(found, objects, build.CARD)
+
+
+def _file_of(found: Resource[DataPointer], objects: ObjectCache, name: str) -> str:
+    md5 = (objects.manifest(found.value.output.md5) or {}).get(name)
+    return ((objects.read(md5) if md5 else None) or b"").decode("utf-8")
 
 
 def differences(
     workspace: Workspace, base: Desired, head: Desired
 ) -> dict[str, diff.DataDiff | str]:
-    """Pointer -> what changed in the data behind it, or why that cannot be said."""
+    """Pointer -> what changed in the data behind it, or why nothing can be said of it.
+
+    Where only base's data cannot be had, head's is described, with the reason.
+    """
     found: dict[str, diff.DataDiff | str] = {}
+    params = data_params.load(workspace.root)
     for path in sorted({*base.pointers, *head.pointers}):
-        sides = base.pointers.get(path), head.pointers.get(path)
-        if all(sides) and len({each.value.output.md5 for each in sides if each}) == 1:
+        old, new = base.pointers.get(path), head.pointers.get(path)
+        if old and new and old.value.output.md5 == new.value.output.md5:
             continue
-        try:
-            pull_pointers(workspace, [each for each in sides if each])
-        except LlmopsError as error:
-            found[path] = str(error)
+        after = _rows(workspace, new)
+        if isinstance(after, str):
+            found[path] = after
             continue
-        before, after = (read_rows(each, workspace.objects) if each else {} for each in sides)
-        found[path] = diff.diff(before or {}, after or {}, data_params.load(workspace.root))
+        before = _rows(workspace, old)
+        tuned = _tuned_on(head, path)
+        if isinstance(before, str):
+            found[path] = replace(diff.diff({}, after, params, tuned), without_base=before)
+        else:
+            found[path] = diff.diff(before, after, params, tuned)
     return found
+
+
+def _tuned_on(desired: Desired, path: str) -> list[diff.TunedOn]:
+    """Who is tuned on a pointer's data where tuning has a price; else whoever could be, once."""
+    prices = desired.settings.value.prices if desired.settings else {}
+    found = {
+        diff.TunedOn(
+            application=application.value.application if tuning and tuning.data == path else "",
+            model=model,
+            epochs=tuning.epochs if tuning and tuning.data == path else 1,
+            usd_per_million=price.tuning,
+        )
+        for application in desired.applications.values()
+        for tuning in (application.value.tuning,)
+        for model in application.value.base_model.values()
+        for price in (prices.get(model),)
+        if price and price.tuning
+    }
+    tuned = {each for each in found if each.application}
+    return sorted(tuned or found, key=lambda each: (each.application, each.model))
+
+
+def _rows(workspace: Workspace, side: Resource[DataPointer] | None) -> dict[str, Row] | str:
+    """What the pointer names, pulled where it is not at hand; or why it cannot be had."""
+    if side is None:
+        return {}
+    try:
+        pull_pointers(workspace, [side])
+    except LlmopsError as error:
+        return str(error)
+    return read_rows(side, workspace.objects) or {}

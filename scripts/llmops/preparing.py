@@ -1,14 +1,19 @@
 """What the verbs do that make, share and compare data: `llmops data …` and `llmops lineage`."""
 
 import json
+import os
 from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from llmops import config, progress
-from llmops.commands import DATA, data_differences, workspace_of
+from llmops import config, git, progress
+from llmops.commands import data_differences, workspace_of
 
 if TYPE_CHECKING:
+    from llmops.config import Environment
     from llmops.datasets import Step
+    from llmops.formats import DataPointer
+    from llmops.resources import Resource
 
 
 def data_pull(base: str, head: str | None, environment: str | None, *, as_json: bool) -> None:
@@ -32,17 +37,60 @@ def data_pull(base: str, head: str | None, environment: str | None, *, as_json: 
 
 
 def data_push(environment: str | None, *, as_json: bool) -> None:
-    """Brings what data.dvc points to into the bucket."""
+    """Brings what data.dvc points to into the buckets."""
     from llmops.data.remote import remote_url
+    from llmops.datasets import pointer_of
+
+    root = config.repository_root()
+    found = pointer_of(root)
+    md5 = found.value.output.md5
+    pushed = [remote_url(each) for each in _push(root, found, environment)]
+    if as_json:
+        print(json.dumps({"md5": md5, "remotes": pushed}))
+    for where in [] if as_json else pushed:
+        print(f"{found.path}: {md5} is in {where}")
+
+
+def _push(
+    root: Path, found: "Resource[DataPointer]", environment: str | None
+) -> "list[Environment]":
     from llmops.datasets import push
 
-    workspace = workspace_of(environment)
-    pushed = push(workspace)
-    where = remote_url(workspace.environment)
-    if as_json:
-        print(json.dumps({"md5": pushed.value.output.md5, "remote": where}))
+    names = [environment] if environment else config.reachable_environments(root)
+    targets = [config.environment(root, name) for name in names]
+    for each in targets:
+        progress.say(f"pushing {found.value.output.md5} to {each.bucket}")
+        push(root, found, each)
+    return targets
+
+
+def data_propose(environment: str | None, *, as_json: bool) -> None:
+    """Shares what was built, and has one pull request at GitHub move the pointer to it."""
+    from llmops.datasets import LOCK, cache, card, pointer_of
+    from llmops.report import proposal
+    from llmops.resources import Reader
+
+    root, github = config.repository_root(), config.github()
+    head = git.resolve(root, "HEAD")
+    found = pointer_of(root)
+    former = Reader(root).read(head).pointers.get(found.path)
+    base = os.environ.get("GITHUB_REF_NAME") or "main"
+    if former and former.value.output.md5 == found.value.output.md5:
+        done = [f"{base} points to this data", *proposal.publish(None, github, base)]
     else:
-        print(f"{pushed.path}: {pushed.value.output.md5} is in {where}")
+        wanted = proposal.proposal(
+            former.value if former else None,
+            found.value,
+            card(found, cache(root)),
+            github.run_url,
+        )
+        url = proposal.clone_url(github)
+        # The content first: a pointer to what nobody can have is worth nothing.
+        _push(root, found, environment)
+        commit = git.commit_files(root, (found.path, LOCK), wanted.title)
+        git.push(root, url, commit, proposal.BRANCH, github.token)
+        done = proposal.publish(wanted, github, base)
+    print(json.dumps({"done": done}) if as_json else "\n".join(done))
 
 
 def data_build(environment: str | None, *, dry_run: bool, as_json: bool) -> None:
@@ -98,5 +146,7 @@ def data_diff(base: str, head: str | None, environment: str | None, *, as_json: 
         }
         print(json.dumps(shown))
     else:
-        kept = workspace.run_folder / DATA
-        print(kept.read_text(encoding="utf-8") if found else "No data pointer changed.")
+        from llmops.report.data import data_markdown
+
+        texts = [data_markdown(path, each) for path, each in found.items()]
+        print("\n".join(texts) or "No data pointer changed.")

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -132,17 +133,56 @@ def test_a_line_that_is_no_row_is_named(moved: Repository) -> None:
 
 
 def test_data_that_cannot_be_had_is_said(moved: Repository) -> None:
-    import shutil
-
     shutil.rmtree(moved.root / ".llmops" / "dvc")
     done = moved.llmops("data", "diff", "--base", "HEAD")
     assert done.code == 0
     assert "Cannot be compared: the local cloud is not running" in done.out
 
 
+def test_without_base_s_data_what_is_there_now_is_said(
+    moved: Repository, cloud: dict[str, str]
+) -> None:
+    base = moved.git("rev-list", "--max-count=1", "HEAD", "--grep=^data$")
+    pushed = moved.llmops("data", "push", env=cloud)
+    assert pushed.code == 0, pushed.err
+    shutil.rmtree(moved.root / ".llmops" / "dvc")
+    done = moved.llmops("data", "diff", "--base", base, env=cloud)
+    assert done.code == 0, done.err
+    assert "⚠️ The data before cannot be had: data.dvc:2: gs://llmops-local/dvc does not" in done.out
+    assert "rows added" not in done.out
+    assert "✅ no training rows near a test or validation row" in done.out
+
+
 def test_without_a_change_there_is_nothing_to_say(moved: Repository) -> None:
     moved.commit("moved")
     assert moved.llmops("data", "diff", "--base", "HEAD").out == "No data pointer changed.\n"
+
+
+@pytest.mark.parametrize(
+    ("tuning", "said", "epochs"),
+    [
+        ("", "Nobody is tuned on it; an epoch would cost on small: $", 1),
+        ("tuning: {data: data.dvc, epochs: 4}\n", "Tuning assistant, 4 epochs on small: $", 4),
+    ],
+)
+def test_the_effect_on_the_cost_of_tuning_is_said(
+    moved: Repository, tuning: str, said: str, epochs: int
+) -> None:
+    moved.replace("llmops.yaml", "output: 0.40}", "output: 0.40, tuning: 1000.0}")
+    with (moved.root / "models" / "assistant.yaml").open("a", encoding="utf-8") as file:
+        file.write(tuning)
+    assert said in moved.llmops("data", "diff", "--base", "HEAD").out
+    found = json.loads(moved.llmops("data", "diff", "--base", "HEAD", "--json").out)["data.dvc"]
+    (cost,) = found["tuning"]
+    tokens = found["training_tokens"]
+    assert [cost["before"], cost["after"]] == pytest.approx([n * epochs / 1000 for n in tokens])
+
+
+def test_both_sides_are_drawn_in_the_same_bins(moved: Repository) -> None:
+    found = json.loads(moved.llmops("data", "diff", "--base", "HEAD", "--json").out)["data.dvc"]
+    for shape in (found["words_of"], found["topics_of"]):
+        assert len(shape["bins"]) == len(shape["before"]) == len(shape["after"])
+        assert (sum(shape["before"]), sum(shape["after"])) == (100, 95)
 
 
 @pytest.mark.slow
@@ -158,4 +198,6 @@ def test_the_comment_on_the_pull_request_says_it(moved: Repository, cloud: dict[
     (found,) = (moved.root / ".llmops").rglob("comment.md")
     text = found.read_text(encoding="utf-8")
     assert "### Data: data.dvc" in text
+    (page,) = (moved.root / ".llmops").rglob("index.html")
+    assert '<div class="plots" data-pointer="data.dvc">' in page.read_text(encoding="utf-8")
     assert "10 rows removed" in text

@@ -74,7 +74,7 @@ def test_a_pointer_whose_object_is_not_in_the_remote(
     assert ran.code == 2
     assert "data.dvc:2" in ran.err
     assert "gs://llmops-local/dvc does not have" in ran.err
-    assert "dvc push" in ran.err
+    assert "llmops data push" in ran.err
 
 
 def test_nothing_is_pulled_where_no_touched_suite_needs_it(

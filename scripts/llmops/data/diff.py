@@ -2,8 +2,9 @@
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 
 from llmops.data import personal
 from llmops.data.clean import CHARACTERS_PER_TOKEN
@@ -13,6 +14,7 @@ from llmops.data.rows import Row
 from llmops.data.similar import Known
 
 SAMPLES = 20
+_BINS = 12
 TRAINED = ("train",)
 JUDGED = ("test", "validation")
 
@@ -47,6 +49,36 @@ class Finding:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Distribution:
+    """How many rows of either side fall into each of the same bins."""
+
+    bins: tuple[str, ...]
+    before: tuple[int, ...]
+    after: tuple[int, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class TunedOn:
+    """Who is tuned on the data, and at which price."""
+
+    application: str
+    """The empty string for one that could be, but is not."""
+    model: str
+    epochs: int
+    usd_per_million: float
+    """Of training tokens."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TuningCost:
+    """What tuning on the data costs, in US dollars: tokens of an epoch, epochs, price."""
+
+    who: TunedOn
+    before: float
+    after: float
+
+
+@dataclass(frozen=True, kw_only=True)
 class DataDiff:
     """Everything that a reviewer of the pointer is shown."""
 
@@ -61,6 +93,10 @@ class DataDiff:
     words: Drift | None
     """Of the answers; None where a side has no row."""
     topics: Drift | None
+    words_of: Distribution
+    """Words an answer."""
+    topics_of: Distribution
+    """The largest topics, and the rest."""
     duplicates: Finding
     """Answers that another row has."""
     leaks: Finding
@@ -68,9 +104,25 @@ class DataDiff:
     personal_data: Finding
     training_tokens: tuple[int, int]
     """In one epoch, before and after; about four characters are a token."""
+    tuning: tuple[TuningCost, ...]
+    without_base: str = ""
+    """Why base's data could not be had: only what is there now is described then."""
 
 
-def diff(base: Mapping[str, Row], head: Mapping[str, Row], params: DataParams) -> DataDiff:
+@dataclass(frozen=True, kw_only=True)
+class DataDiffs:
+    """What changed behind each pointer."""
+
+    pointers: dict[str, DataDiff | str]
+    """Path -> the difference, or why nothing can be said of it."""
+
+
+def diff(
+    base: Mapping[str, Row],
+    head: Mapping[str, Row],
+    params: DataParams,
+    tuned: Sequence[TunedOn] = (),
+) -> DataDiff:
     """The difference of two data sets, by key."""
     pairs = [(base.get(key), head.get(key)) for key in sorted({*base, *head})]
     both = [Change(before=old, after=new) for old, new in pairs if old != new]
@@ -78,6 +130,7 @@ def diff(base: Mapping[str, Row], head: Mapping[str, Row], params: DataParams) -
     two_sided = [each for each in both if each.before and each.after]
     splits = sorted({row.split for row in (*base.values(), *head.values())})
     sides = (base, head)
+    tokens = _both(_tokens(side) for side in sides)
     return DataDiff(
         rows={
             split: _both(sum(row.split == split for row in side.values()) for side in sides)
@@ -96,7 +149,10 @@ def diff(base: Mapping[str, Row], head: Mapping[str, Row], params: DataParams) -
         duplicates=_finding(*(_duplicates(side) for side in sides)),
         leaks=_finding(*(_leaks(side, params.duplicates.threshold) for side in sides)),
         personal_data=_finding(*(_personal(side, params) for side in sides)),
-        training_tokens=_both(_tokens(side) for side in sides),
+        words_of=_words_of(*sides),
+        topics_of=_topics_of(*sides),
+        training_tokens=tokens,
+        tuning=tuple(_cost(each, tokens) for each in tuned),
     )
 
 
@@ -122,6 +178,39 @@ def _most(counted: tuple[str, int]) -> tuple[int, str]:
 
 def _texts(row: Row | None) -> tuple[str, str] | None:
     return (row.question, row.answer) if row else None
+
+
+def _words_of(base: Mapping[str, Row], head: Mapping[str, Row]) -> Distribution:
+    sizes = [[len(row.answer.split()) for row in side.values()] for side in (base, head)]
+    longest = max(chain(*sizes), default=0)
+    width = -(-max(longest, 1) // _BINS)
+    counts = [Counter(size // width for size in side) for side in sizes]
+    places = range(longest // width + 1)
+    return Distribution(
+        bins=tuple(
+            f"{place * width}" if width == 1 else f"{place * width}-{(place + 1) * width - 1}"
+            for place in places
+        ),
+        before=tuple(counts[0][place] for place in places),
+        after=tuple(counts[1][place] for place in places),
+    )
+
+
+def _topics_of(base: Mapping[str, Row], head: Mapping[str, Row]) -> Distribution:
+    counts = [Counter(_topics(side)) for side in (base, head)]
+    largest = [name for name, _ in sorted((counts[0] + counts[1]).items(), key=_most)[:_BINS]]
+    rest = [count.total() - sum(count[name] for name in largest) for count in counts]
+    others = ("all others",) if any(rest) else ()
+    return Distribution(
+        bins=(*largest, *others),
+        before=(*(counts[0][name] for name in largest), *rest[: len(others)]),
+        after=(*(counts[1][name] for name in largest), *rest[1 : 1 + len(others)]),
+    )
+
+
+def _cost(who: TunedOn, tokens: tuple[int, int]) -> TuningCost:
+    before, after = (each * who.epochs * who.usd_per_million / 1e6 for each in tokens)
+    return TuningCost(who=who, before=before, after=after)
 
 
 def _lengths(side: Mapping[str, Row]) -> list[float]:
@@ -159,5 +248,5 @@ def _personal(side: Mapping[str, Row], params: DataParams) -> dict[str, Row]:
 
 def _tokens(side: Mapping[str, Row]) -> int:
     trained = (row for row in side.values() if row.split in TRAINED)
-    characters = sum(len(row.question) + len(row.answer) for row in trained)
+    characters = sum(len(row.instruction) + len(row.question) + len(row.answer) for row in trained)
     return characters // CHARACTERS_PER_TOKEN

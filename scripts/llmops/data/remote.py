@@ -11,18 +11,20 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from llmops import process
+from llmops.bucket import connect
 from llmops.config import Environment, Tools
 from llmops.data.objects import ObjectCache
 from llmops.errors import UserError
 from llmops.formats import DataPointer
 from llmops.resources import Resource
 
+_FOLDER = "dvc"
 Pointers = Sequence[Resource[DataPointer]]
 
 
 def remote_url(environment: Environment) -> str:
     """The DVC remote of an environment: the folder dvc/ of its bucket."""
-    return f"{environment.bucket}/dvc"
+    return f"{environment.bucket}/{_FOLDER}"
 
 
 def fetch(pointers: Pointers, environment: Environment, tools: Tools, cache: ObjectCache) -> None:
@@ -31,16 +33,14 @@ def fetch(pointers: Pointers, environment: Environment, tools: Tools, cache: Obj
     Raises UserError when the remote does not have it, MachineryError when the remote cannot be
     reached.
     """
+    bucket = connect(environment)
+    for pointer in pointers:
+        if bucket.read(_object(pointer)) is None:
+            raise _missing(pointer, environment)
     _dvc("fetch", pointers, environment, tools, cache)
     for pointer in pointers:
         if not cache.holds(pointer.value):
-            raise UserError(
-                f"{remote_url(environment)} does not have {pointer.value.output.md5}, "
-                "or not all of its files",
-                path=pointer.path,
-                line=pointer.line_of("outs", 0, "md5"),
-                fix="where the data was made: dvc push; or put the former pointer back",
-            )
+            raise _missing(pointer, environment)
 
 
 def push(pointers: Pointers, environment: Environment, tools: Tools, cache: ObjectCache) -> None:
@@ -48,7 +48,24 @@ def push(pointers: Pointers, environment: Environment, tools: Tools, cache: Obje
 
     Raises MachineryError when the remote cannot be reached.
     """
+    # DVC itself asks a bucket that does not answer for minutes, and then says why in a stack trace.
+    connect(environment).names(f"{_FOLDER}/files/md5/00/")
     _dvc("push", pointers, environment, tools, cache)
+
+
+def _object(pointer: Resource[DataPointer]) -> str:
+    md5 = pointer.value.output.md5
+    return f"{_FOLDER}/files/md5/{md5[:2]}/{md5[2:]}"
+
+
+def _missing(pointer: Resource[DataPointer], environment: Environment) -> UserError:
+    return UserError(
+        f"{remote_url(environment)} does not have {pointer.value.output.md5}, "
+        "or not all of its files",
+        path=pointer.path,
+        line=pointer.line_of("outs", 0, "md5"),
+        fix="where the data was made: llmops data push; or put the former pointer back",
+    )
 
 
 def _dvc(

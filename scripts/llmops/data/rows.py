@@ -26,6 +26,8 @@ class Row:
     """The first part of the key: `pathlib` of `pathlib.purepath.suffix`."""
     question: str
     answer: str
+    instruction: str = ""
+    """Of the system, in a tuning example."""
 
 
 def read_rows(pointer: Resource[DataPointer], cache: ObjectCache) -> dict[str, Row] | None:
@@ -66,7 +68,7 @@ def rows_of_folder(folder: Path, shown: str = "data") -> Iterator[tuple[int, Row
 def _parse(lines: Iterable[bytes], split: str, path: str) -> Iterator[tuple[int, Row]]:
     for number, line in enumerate(lines, start=1):
         try:
-            question, answer, key = _texts(json.loads(line))
+            question, answer, key, instruction = _texts(json.loads(line))
         except (ValueError, KeyError, IndexError, TypeError):
             raise UserError(
                 "this line is neither a tuning example nor a case with question and reference",
@@ -78,14 +80,22 @@ def _parse(lines: Iterable[bytes], split: str, path: str) -> Iterator[tuple[int,
         topic = key.split(".")[0]
         yield (
             number,
-            Row(key=key, split=split, topic=topic, question=question, answer=answer),
+            Row(
+                key=key,
+                split=split,
+                topic=topic,
+                question=question,
+                answer=answer,
+                instruction=instruction,
+            ),
         )
 
 
-def _texts(row: dict[str, Any]) -> tuple[str, str, str]:
-    """Question, answer, and the key where the row has one."""
+def _texts(row: dict[str, Any]) -> tuple[str, str, str, str]:
+    """Question, answer, and where the row has them its key and the system's instruction."""
     if "contents" in row:
         question, answer = (turn["parts"][0]["text"] for turn in row["contents"][-2:])
-        return question, answer, ""
+        instruction = (row.get("systemInstruction") or {"parts": []})["parts"]
+        return question, answer, "", " ".join(part["text"] for part in instruction)
     key = (row.get("metadata") or {}).get("id", "")
-    return row["vars"]["question"], row["vars"]["reference"], key
+    return row["vars"]["question"], row["vars"]["reference"], key, ""

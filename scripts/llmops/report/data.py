@@ -1,11 +1,12 @@
 """The change of a data pointer, as a reviewer reads it."""
 
-from llmops.data.diff import Change, DataDiff, Finding, Kind
+from llmops.data.diff import Change, DataDiff, Distribution, Finding, Kind, TuningCost
 from llmops.data.drift import Drift
 from llmops.data.rows import Row
 from llmops.report.markdown import as_words
 
 _TOPICS = 8
+_BARS = "·▁▂▃▄▅▆▇█"
 
 
 def data_markdown(path: str, found: DataDiff | str) -> str:
@@ -13,13 +14,17 @@ def data_markdown(path: str, found: DataDiff | str) -> str:
     if isinstance(found, str):
         return f"### Data: {as_words(path)}\n\nCannot be compared: {as_words(found)}\n"
     before, after = found.training_tokens
+    missing = found.without_base
     lines = [
         f"### Data: {as_words(path)}",
         "",
+        *([f"⚠️ The data before cannot be had: {as_words(missing)}", ""] if missing else []),
         "| split | before | after | added | removed | changed |",
         "|---|---:|---:|---:|---:|---:|",
         *(
-            f"| {split} | {old} | {new} | "
+            f"| {split} | | {new} | | | |"
+            if missing
+            else f"| {split} | {old} | {new} | "
             + " | ".join(
                 str(kind.by_split.get(split, 0))
                 for kind in (found.added, found.removed, found.changed)
@@ -28,10 +33,12 @@ def data_markdown(path: str, found: DataDiff | str) -> str:
             for split, (old, new) in found.rows.items()
         ),
         "",
-        *_drift("Words an answer", found.words),
-        *_drift("Topics", found.topics),
-        f"- Training tokens an epoch: {before:,} → {after:,}"
+        *([] if missing else _drift("Words an answer", found.words)),
+        *_shape(found.words_of),
+        *([] if missing else _drift("Topics", found.topics)),
+        f"- Training tokens an epoch: {'' if missing else f'{before:,} → '}{after:,}"
         + (f" ({(after - before) / before:+.1%})" if before else ""),
+        *(_cost(each) for each in found.tuning),
         *_finding("rows whose answer another row has", found.duplicates),
         *_finding("training rows near a test or validation row", found.leaks),
         *_finding("rows with personal data", found.personal_data),
@@ -39,13 +46,42 @@ def data_markdown(path: str, found: DataDiff | str) -> str:
     if found.moved.rows:
         lines.append(f"- ❌ {found.moved.rows} rows moved to another split")
     for name, kind in (
-        ("added", found.added),
-        ("removed", found.removed),
-        ("changed", found.changed),
-        ("moved", found.moved),
+        ()
+        if missing
+        else (
+            ("added", found.added),
+            ("removed", found.removed),
+            ("changed", found.changed),
+            ("moved", found.moved),
+        )
     ):
         lines += _samples(name, kind)
     return "\n".join(lines) + "\n"
+
+
+def _shape(lengths: Distribution) -> list[str]:
+    """The lengths as bars of text, which a comment and a terminal show alike."""
+    shown = [
+        f"`{_bars(counts)}` {side}"
+        for side, counts in (("before", lengths.before), ("after", lengths.after))
+        if any(counts)
+    ]
+    return [f"  {', '.join(shown)}: {lengths.bins[0]} to {lengths.bins[-1]} words"] if shown else []
+
+
+def _bars(counts: tuple[int, ...]) -> str:
+    most = max(counts)
+    return "".join(_BARS[-(-count * (len(_BARS) - 1) // most)] for count in counts)
+
+
+def _cost(cost: TuningCost) -> str:
+    who = cost.who
+    what = (
+        f"Tuning {as_words(who.application)}, {who.epochs} epochs"
+        if who.application
+        else "Nobody is tuned on it; an epoch would cost"
+    )
+    return f"- {what} on {as_words(who.model)}: ${cost.before:,.4f} → ${cost.after:,.4f}"
 
 
 def _drift(name: str, drift: Drift | None) -> list[str]:

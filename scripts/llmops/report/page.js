@@ -136,7 +136,28 @@ window.addEventListener('hashchange', follow);
 
 const COLOURS = { pass: 'var(--pass)', fail: 'var(--fail)', inconclusive: 'var(--inconclusive)' };
 const figure = (caption, plot) => make('figure', {}, make('figcaption', { textContent: caption }), plot);
-for (const holder of document.querySelectorAll('.plots')) {
+// Shares, not counts: two data sets of different sizes are alike where their shapes are.
+const shares = (caption, { bins, before, after }, options) => {
+  const rows = [['before', before], ['after', after]].flatMap(([side, counts]) => {
+    const all = counts.reduce((sum, count) => sum + count, 0);
+    return all ? bins.map((bin, index) => ({ side, bin, count: counts[index], share: counts[index] / all })).filter(({ bin }) => bin !== options.without) : [];
+  });
+  const sides = { domain: ['before', 'after'], range: ['var(--dim)', 'var(--accent)'], legend: true };
+  const title = (row) => `${row.bin}, ${row.side}: ${row.count} rows, ${(100 * row.share).toFixed(1)}%`;
+  return figure(caption, options.sideways
+    ? Plot.plot({ height: 50 + bins.length * 30, marginLeft: 110, color: sides, style: { background: 'transparent', fontSize: '12px' }, x: { label: '% of the rows', percent: true, grid: true }, y: { axis: null, domain: sides.domain }, fy: { label: null, domain: bins.filter((bin) => bin !== options.without) },
+      marks: [Plot.barX(rows, { x: 'share', y: 'side', fy: 'bin', fill: 'side', title }), Plot.ruleX([0])] })
+    : Plot.plot({ height: 260, marginBottom: 50, color: sides, style: { background: 'transparent', fontSize: '12px' }, y: { label: '% of the rows', percent: true, grid: true }, x: { axis: null, domain: sides.domain }, fx: { label: options.label, domain: bins, tickRotate: -30 },
+      marks: [Plot.barY(rows, { y: 'share', x: 'side', fx: 'bin', fill: 'side', title }), Plot.ruleY([0])] }));
+};
+for (const holder of document.querySelectorAll('.plots[data-pointer]')) {
+  const pointer = data.pointers.find((each) => each.path === holder.dataset.pointer);
+  holder.append(
+    shares('Words an answer', pointer.words, { label: 'words' }),
+    shares('The largest topics', pointer.topics, { sideways: true, without: 'all others' }),
+  );
+}
+for (const holder of document.querySelectorAll('.plots[data-suite]')) {
   const suite = suites.get(holder.dataset.suite);
   if (!suite.hasBase) continue;
   const gates = new Map(suite.gates.map((gate) => [gate.metric, gate]));

@@ -1,6 +1,7 @@
 """The full report: one HTML file that needs no network."""
 
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from importlib.resources import files
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader
 from markupsafe import Markup
 
+from llmops.data.diff import DataDiff
 from llmops.decision import Comparison
 from llmops.errors import MachineryError
 from llmops.evals.results import CaseResult, Observation, Results
@@ -37,7 +39,13 @@ def load_assets(node_modules: Path) -> Assets:
         raise MachineryError(message, fix="make setup") from None
 
 
-def page(plan: Plan, results: Results, comparison: Comparison, assets: Assets) -> str:
+def page(
+    plan: Plan,
+    results: Results,
+    comparison: Comparison,
+    changed: Mapping[str, DataDiff | str],
+    assets: Assets,
+) -> str:
     """The page. What models said reaches it as data, and its script shows data as text only."""
     templates = Environment(loader=PackageLoader("llmops.report", "."), autoescape=True)
     source = files("llmops.report")
@@ -45,11 +53,12 @@ def page(plan: Plan, results: Results, comparison: Comparison, assets: Assets) -
         title=comparison.title,
         plan=plan,
         comparison=comparison,
+        changed=changed,
         style=Markup((source / "page.css").read_text(encoding="utf-8")),  # noqa: S704 - our own
         script=Markup((source / "page.js").read_text(encoding="utf-8")),  # noqa: S704 - our own
         d3=Markup(assets.d3),  # noqa: S704 - pinned and hashed
         plot=Markup(assets.plot),  # noqa: S704 - pinned and hashed
-        data=Markup(_embedded(_data(results, comparison))),  # noqa: S704 - escaped there
+        data=Markup(_embedded(_data(results, comparison, changed))),  # noqa: S704 - escaped there
     )
 
 
@@ -59,8 +68,15 @@ def _embedded(value: object) -> str:
     return text.replace("<", "\\u003c").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029")
 
 
-def _data(results: Results, comparison: Comparison) -> dict[str, Any]:
+def _data(
+    results: Results, comparison: Comparison, changed: Mapping[str, DataDiff | str]
+) -> dict[str, Any]:
     return {
+        "pointers": [
+            {"path": path, "words": asdict(found.words_of), "topics": asdict(found.topics_of)}
+            for path, found in changed.items()
+            if not isinstance(found, str)
+        ],
         "suites": [
             {
                 "id": f"{suite.application}/{suite.name}",

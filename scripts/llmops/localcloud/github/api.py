@@ -76,7 +76,7 @@ class Api:
         return JSONResponse({"full_name": wanted["full_name"], "clone_url": str(made.path)}, 201)
 
     async def _repository(self, request: Request) -> Response:
-        name, _ = project(self._store, request)
+        name, git = project(self._store, request)
         owner, _, short = name.partition("/")
         return JSONResponse(
             {
@@ -87,6 +87,7 @@ class Api:
                 "default_branch": "main",
                 "private": True,
                 "url": url(request, f"/repos/{name}"),
+                "clone_url": str(git.path),
             }
         )
 
