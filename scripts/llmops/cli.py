@@ -468,6 +468,19 @@ def reconcile(environment: str | None, apply: bool, publish: bool, as_json: bool
 
 
 @llmops.command()
+@click.argument("release", required=False)
+@_environment
+@_as_json
+def lineage(release: str | None, environment: str | None, as_json: bool) -> None:
+    """Lead from RELEASE back to its rows: commit, data, query, BigQuery job, counts, files.
+
+    RELEASE is the beginning of a release's digest, as `llmops status` shows it; without it, what is
+    live. The data is brought into DVC's cache, and where each of its files lies is printed.
+    """
+    _observing().lineage(release, environment, as_json=as_json)
+
+
+@llmops.command()
 @_environment
 @_as_json
 def doctor(environment: str | None, as_json: bool) -> None:

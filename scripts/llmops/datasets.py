@@ -10,6 +10,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
+from pydantic import TypeAdapter, ValidationError
+
 from llmops import config, git, jsonfile, process, wholefile, yamlfile
 from llmops.config import Environment
 from llmops.data import build, contract, diff, remote
@@ -224,6 +226,15 @@ def push(root: Path, found: Resource[DataPointer], target: Environment) -> None:
 def card(found: Resource[DataPointer], objects: ObjectCache) -> str:
     """The data card behind a pointer; the empty string where it is not at hand, or has none."""
     return _file_of(found, objects, build.CARD)
+
+
+def record(found: Resource[DataPointer], objects: ObjectCache) -> build.Record | None:
+    """How the data behind a pointer was made; None where it is not at hand, or does not say."""
+    text = _file_of(found, objects, build.RECORD)
+    try:
+        return TypeAdapter(build.Record).validate_json(text) if text else None
+    except ValidationError:
+        return None
 
 
 def _file_of(found: Resource[DataPointer], objects: ObjectCache, name: str) -> str:

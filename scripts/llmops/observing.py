@@ -1,4 +1,4 @@
-"""What the verbs do that hold live against main: status, reconcile, doctor."""
+"""What the verbs do that hold live against main: status, reconcile, lineage, doctor."""
 
 import time
 from collections.abc import Iterator
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from llmops import config, progress
 from llmops.commands import console, end, print_json, workspace_of
-from llmops.errors import ExitCode, LlmopsError
+from llmops.errors import ExitCode, LlmopsError, UserError
 from llmops.operating import clients_of, roll_out, wanted_by
 
 if TYPE_CHECKING:
@@ -53,6 +53,38 @@ def reconcile(environment: str | None, *, apply: bool, publish: bool, as_json: b
         _show(findings)
     left = any(each.state in REPAIRED for each in findings)
     end(ExitCode.GATE_FAILED if left else ExitCode.PASS)
+
+
+def lineage(release: str | None, environment: str | None, *, as_json: bool) -> None:
+    """Prints the way back from a release, or from each that is live, to its rows."""
+    from llmops.bucket import connect
+    from llmops.lineage import as_text, find, trace
+
+    workspace = workspace_of(environment)
+    bucket = connect(workspace.environment)
+    wanted = [release] if release else _live_releases(workspace)
+    found = [trace(workspace, find(bucket, each)) for each in wanted]
+    if as_json:
+        print_json(tuple(found))
+        return
+    print("\n\n".join(as_text(each) for each in found))
+
+
+def _live_releases(workspace: "Workspace") -> list[str]:
+    """Those that have all the traffic, or had it before a canary."""
+    from llmops.vertex.live import Labels
+    from llmops.vertex.read import live_state
+
+    clients = clients_of(workspace)
+    found = [
+        live_state(clients, each.goal.application).label(Labels.STABLE)
+        for each in wanted_by(workspace, "HEAD", None)
+    ]
+    if not any(found):
+        raise UserError(
+            f"nothing is live in {workspace.environment_name}", fix="llmops deploy; or name one"
+        )
+    return [each for each in found if each]
 
 
 def doctor(environment: str | None, *, as_json: bool) -> None:
