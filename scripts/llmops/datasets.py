@@ -101,7 +101,7 @@ def run_step(root: Path, step: Step, say: Callable[[str], None]) -> None:
         with _source(root) as source:
             build.retrieve_posts(source, params.retrieve, folder, say)
     elif step == "clean":
-        build.clean_posts(params, folder, cases=_cases(root), progress=say)
+        build.clean_posts(params, folder, cases=eval_cases(root), progress=say)
     elif step == "select":
         build.select_rows(params, folder, say)
     else:
@@ -167,7 +167,7 @@ def dataset(root: Path, source: build.Source | None = None) -> Iterator[build.Da
         name = stack.enter_context(tempfile.TemporaryDirectory(prefix="data-", dir=home))
         tables = source or stack.enter_context(closing(LocalTables(TABLES)))
         params = data_params.load(root)
-        yield build.build(tables, params, Path(name) / "made", cases=_cases(root))
+        yield build.build(tables, params, Path(name) / "made", cases=eval_cases(root))
 
 
 def cache(root: Path) -> ObjectCache:
@@ -184,7 +184,7 @@ def keep(made: build.Dataset, objects: ObjectCache) -> None:
         partial.write_bytes(directory_object(made.md5s))
 
 
-def _cases(root: Path) -> list[str]:
+def eval_cases(root: Path) -> list[str]:
     """What the eval suites ask and expect: training must not come near it."""
     suites = Reader(root).read(git.working_tree(root)).suites.values()
     return [

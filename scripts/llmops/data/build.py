@@ -13,7 +13,6 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ProcessPoolExecutor
 from dataclasses import dataclass
-from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -42,6 +41,8 @@ CARD, RECORD = "README.md", "build.json"
 
 CLEANED_AT_ONCE = 2_500
 """Posts: what one process cleans before it hands over."""
+WORTH_PROCESSES = 20_000
+"""Posts: fewer are cleaned before other processes have started."""
 
 
 class Source(Protocol):
@@ -224,27 +225,22 @@ def clean_posts(
     with parquet.ParquetFile(folder / POSTS) as posts, replacing(folder / CLEANED) as partial:
         total = posts.metadata.num_rows
         with parquet.ParquetWriter(partial, cleaner.schema()) as writer:
-            for table in _cleaned(posts.iter_batches(CLEANED_AT_ONCE), cleaner):
+            batches = posts.iter_batches(CLEANED_AT_ONCE)
+            alone = total < WORTH_PROCESSES
+            for table in map(cleaner.clean, batches) if alone else _cleaned(batches, cleaner):
                 writer.write_table(table)
                 rows += len(table)
                 progress(f"{rows} of {total} posts cleaned")
 
 
 def _cleaned(batches: Iterator["pa.RecordBatch"], cleaner: Cleaner) -> Iterator["pa.Table"]:
-    """One batch here; several on all cores, with few under way."""
-    first = next(batches, None)
-    second = next(batches, None)
-    if first is None:
-        return
-    if second is None:
-        yield cleaner.clean(first)
-        return
+    """On all cores, with few under way."""
     cores = os.cpu_count() or 1
     # A fork would copy DuckDB's threads in the middle of their work.
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(cores, mp_context=context) as pool:
         under_way: deque[Future[pa.Table]] = deque()
-        for batch in chain((first, second), batches):
+        for batch in batches:
             under_way.append(pool.submit(cleaner.clean, batch))
             if len(under_way) > 2 * cores:
                 yield under_way.popleft().result()

@@ -42,17 +42,29 @@ class Cleaner:
         import pyarrow as pa
 
         rows = [self._row(post) for post in batch.to_pylist()]
-        hashes = similar.bands([row["answer"] for row in rows])
+        answers = similar.word_pairs([row["answer"] for row in rows])
+        questions = similar.word_pairs([row["question"] for row in rows])
+        near = self.held_out.near(questions) | self.held_out.near(answers)
+        for row, is_near in zip(rows, near.tolist(), strict=True):
+            if is_near and row["reason"] is None and row["split"] != "test":
+                row["reason"] = "near a case of an eval suite"
         schema = self.schema()
         columns = [
-            pa.array([row[field.name] for row in rows], field.type) for field in list(schema)[:-1]
+            pa.array([row[field.name] for row in rows], field.type) for field in list(schema)[:-2]
         ]
-        lists = pa.FixedSizeListArray.from_arrays(pa.array(hashes.ravel()), similar.BANDS)
-        return pa.table([*columns, lists], schema=schema)
+        hashes = similar.bands(answers).ravel()
+        return pa.table(
+            [
+                *columns,
+                pa.ListArray.from_arrays(pa.array(answers.offsets, pa.int32()), answers.hashes),
+                pa.FixedSizeListArray.from_arrays(pa.array(hashes), similar.BANDS),
+            ],
+            schema=schema,
+        )
 
     @staticmethod
     def schema() -> "pa.Schema":
-        """A cleaned row: `masked` counts personal data, `bands` are those of the answer."""
+        """A cleaned row: `masked` counts personal data, word pairs and bands are the answer's."""
         import pyarrow as pa
 
         text = pa.string()
@@ -66,6 +78,7 @@ class Cleaner:
                 "answer": text,
                 "masked": pa.int32(),
                 "reason": text,
+                "word_pairs": pa.list_(pa.uint64()),
                 "bands": pa.list_(pa.uint64(), similar.BANDS),
             }
         )
@@ -109,8 +122,6 @@ class Cleaner:
             return f"more than {limits.max_tokens} tokens"
         if _foreign(f"{question} {answer}", limits.language, limits.language_confidence):
             return f"not in the language `{limits.language}`"
-        if row["split"] != "test" and (self.held_out.near(question) or self.held_out.near(answer)):
-            return "near a case of an eval suite"
         return None
 
 

@@ -11,7 +11,7 @@ from llmops.data.clean import CHARACTERS_PER_TOKEN
 from llmops.data.drift import Drift, drift_of_shares, drift_of_sizes
 from llmops.data.params import DataParams
 from llmops.data.rows import Row
-from llmops.data.similar import Known
+from llmops.data.similar import Known, word_pairs
 
 SAMPLES = 20
 _BINS = 12
@@ -234,7 +234,8 @@ def _duplicates(side: Mapping[str, Row]) -> dict[str, Row]:
 def _leaks(side: Mapping[str, Row], threshold: float) -> dict[str, Row]:
     judged = Known((row.answer for row in side.values() if row.split in JUDGED), threshold)
     trained = {key: row for key, row in side.items() if row.split in TRAINED}
-    return {key: row for key, row in trained.items() if judged.near(row.answer)}
+    near = judged.near(word_pairs([row.answer for row in trained.values()])).tolist()
+    return {key: row for (key, row), leaks in zip(trained.items(), near, strict=True) if leaks}
 
 
 def _personal(side: Mapping[str, Row], params: DataParams) -> dict[str, Row]:

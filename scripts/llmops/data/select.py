@@ -38,7 +38,8 @@ class Selection:
         classes = ", ".join(f"'{split}'" for split in SPLITS)
         self._db.execute(
             f"""CREATE TABLE row AS
-            SELECT * EXCLUDE bands, CAST(list_position([{classes}], split) AS INT) AS class
+            SELECT * EXCLUDE (word_pairs, bands), len(word_pairs) AS size,
+                CAST(list_position([{classes}], split) AS INT) AS class
             FROM read_parquet(?)""",  # noqa: S608 - no value of a user
             [str(cleaned)],
         )
@@ -54,12 +55,12 @@ class Selection:
         self._repeated("lower(answer)", "class, key", "same answer as another question")
         self._db.execute(
             """CREATE TABLE place AS
-            SELECT id, class, row_number() OVER (ORDER BY class, key) AS place
+            SELECT id, class, size, row_number() OVER (ORDER BY class, key) AS place
             FROM row WHERE reason IS NULL"""
         )
         self._db.execute("CREATE TABLE pair (later BIGINT, earlier BIGINT)")
         for band in range(similar.BANDS):
-            self._add_pairs(band)
+            self._add_pairs(band, params.duplicates.threshold)
         self._drop_similar(params.duplicates.threshold)
 
     def dropped(self) -> dict[str, tuple[int, list[str]]]:
@@ -113,11 +114,12 @@ class Selection:
             [reason],
         )
 
-    def _add_pairs(self, band: int) -> None:
+    def _add_pairs(self, band: int, threshold: float) -> None:
+        """Of two sets, what both have is no more than the smaller: sizes alone rule most out."""
         self._db.execute(
             """INSERT INTO pair
             WITH bucket AS (
-                SELECT place, class, bands[?] AS hash
+                SELECT place, class, size, bands[?] AS hash
                 FROM read_parquet(?) JOIN place USING (id)
                 QUALIFY count(*) OVER (PARTITION BY hash) > 1
             ), leader AS (
@@ -125,31 +127,30 @@ class Selection:
                 QUALIFY row_number() OVER (PARTITION BY hash, class ORDER BY place) <= ?
             )
             SELECT bucket.place, leader.place
-            FROM bucket JOIN leader ON bucket.hash = leader.hash AND leader.place < bucket.place""",
-            [band + 1, self._cleaned, _NEIGHBOURS],
+            FROM bucket JOIN leader ON bucket.hash = leader.hash AND leader.place < bucket.place
+            WHERE least(bucket.size, leader.size) >= ? * greatest(bucket.size, leader.size)""",
+            [band + 1, self._cleaned, _NEIGHBOURS, threshold],
         )
 
     def _drop_similar(self, threshold: float) -> None:
-        self._db.execute("CREATE TABLE near (id BIGINT, reason VARCHAR)")
-        cursor = self._db.cursor()
-        cursor.execute(
-            """SELECT later.id, row.answer, other.answer, row.class <> other.class
-            FROM (SELECT DISTINCT * FROM pair) AS pair
-            JOIN place AS later ON later.place = pair.later
-            JOIN place AS earlier ON earlier.place = pair.earlier
-            JOIN row ON row.id = later.id
-            JOIN row AS other ON other.id = earlier.id"""
-        )
-        while batch := cursor.fetchmany(_BATCH):
-            found = [
-                (row, "near a test or validation row" if leaks else "near another row")
-                for row, answer, other, leaks in batch
-                if similar.jaccard(similar.shingles(answer), similar.shingles(other)) >= threshold
-            ]
-            if found:
-                self._db.executemany("INSERT INTO near VALUES (?, ?)", found)
         self._db.execute(
-            """UPDATE row SET reason = found.reason
-            FROM (SELECT id, max(reason) AS reason FROM near GROUP BY id) AS found
-            WHERE row.id = found.id"""
+            """CREATE TABLE candidate AS
+            SELECT place, id, class, word_pairs FROM read_parquet(?) JOIN place USING (id)
+            WHERE place IN (SELECT later FROM pair UNION SELECT earlier FROM pair)""",
+            [self._cleaned],
+        )
+        self._db.execute(
+            """UPDATE row SET reason = CASE WHEN leaks
+                THEN 'near a test or validation row' ELSE 'near another row' END
+            FROM (
+                SELECT one.id, bool_or(one.class <> other.class) AS leaks
+                FROM (SELECT DISTINCT * FROM pair) AS pair
+                JOIN candidate AS one ON one.place = pair.later
+                JOIN candidate AS other ON other.place = pair.earlier
+                WHERE len(list_intersect(one.word_pairs, other.word_pairs))
+                    / len(list_distinct(one.word_pairs || other.word_pairs)) >= ?
+                GROUP BY one.id
+            ) AS found
+            WHERE row.id = found.id""",
+            [threshold],
         )
