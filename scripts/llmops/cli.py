@@ -202,9 +202,9 @@ def data_build(dry_run: bool, environment: str | None, as_json: bool) -> None:
 
     \b
     retrieve    in a local environment from the shipped tables, else from BigQuery, after a dry run
-    clean       HTML to Markdown, one sentence, personal data masked
-    select      no duplicates, nothing near a test or validation row or a suite's case in training;
-                split by the MD5 of what a row is about: a row never moves
+    clean       HTML to Markdown, one sentence, personal data masked; no duplicates, nothing near a
+                test or validation row or a suite's case in training
+    select      split by the MD5 of what a row is about: a row never moves; the data card
     check       the contract of params.yaml: where it is broken the build stops, with rows
 
     DVC runs the steps, as dvc.yaml says, and no step again whose input, code and parameters are as
@@ -246,8 +246,8 @@ def data_step(step: str) -> None:
     \b
     source      which tables are read, and in which version
     retrieve    posts.parquet: the posts that are taken, sorted
-    clean       cleaned.parquet: made usable, masked, measured
-    select      made/: the data set without duplicates and leaks, its card, its record
+    clean       cleaned.parquet: made usable, masked; a row that is left out with its reason
+    select      made/: the rows that are kept, one file a split, their card, their record
     check       contract.json: what the data set measures, where it keeps its contract
 
     All of it lies in build/data.

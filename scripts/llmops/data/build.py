@@ -17,12 +17,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from llmops import jsonfile
-from llmops.data import card, retrieve
+from llmops.data import card, duplicates, retrieve
 from llmops.data.card import Dropped
 from llmops.data.clean import Cleaner
 from llmops.data.params import PATH as PARAMS
 from llmops.data.params import DataParams, Retrieval
-from llmops.data.select import MEMORY, Selection
+from llmops.data.select import Selection
 from llmops.data.similar import Known
 from llmops.errors import UserError
 from llmops.formats import Origin
@@ -182,29 +182,18 @@ class _LeftOut:
 
 
 def _sort(batches: Iterator["pa.RecordBatch"], path: Path) -> None:
-    """An engine gives rows in whatever order it likes: sorted, they are the same file each time."""
-    import duckdb
+    """An engine gives rows in whatever order it likes."""
     import pyarrow as pa
     from pyarrow import parquet
 
     text = pa.string()
     schema = pa.schema({"id": pa.int64(), "title": text, "tags": text, "answer": text})
-    with tempfile.TemporaryDirectory(prefix="sort-", dir=path.parent) as name:
+    with tempfile.TemporaryDirectory(prefix="retrieve-", dir=path.parent) as name:
         unsorted = Path(name) / path.name
         with parquet.ParquetWriter(unsorted, schema) as writer:
             for batch in batches:
                 writer.write_table(pa.Table.from_batches([batch]).cast(schema))
-        with duckdb.connect(config={"memory_limit": MEMORY}) as db, replacing(path) as partial:
-            db.execute("SET temp_directory = ?", [str(Path(name) / "spilled")])
-            db.execute("SET enable_progress_bar = false")
-            db.execute(
-                f"COPY (FROM read_parquet('{_quoted(unsorted)}') ORDER BY id, title) "
-                f"TO '{_quoted(partial)}' (FORMAT parquet, COMPRESSION zstd)"
-            )
-
-
-def _quoted(path: Path) -> str:
-    return str(path).replace("'", "''")
+        duplicates.sort(unsorted, path, order="id, title")
 
 
 # --- clean ----------------------------------------------------------------------------------------
@@ -217,16 +206,25 @@ def clean_posts(
     cases: Iterable[str] = (),
     progress: Progress = lambda _: None,
 ) -> None:
-    """The posts made usable, in the order in which they came."""
+    """The posts made usable; what is left out has its reason, duplicates and leaks among it."""
+    threshold = params.duplicates.threshold
+    cleaner = Cleaner(params=params, held_out=Known(cases, threshold))
+    with tempfile.TemporaryDirectory(prefix="clean-", dir=folder) as name:
+        cleaned = Path(name) / CLEANED
+        _clean(folder / POSTS, cleaner, cleaned, progress)
+        progress("looking for duplicates and leaks")
+        duplicates.mark(cleaned, threshold, folder / CLEANED)
+
+
+def _clean(path: Path, cleaner: Cleaner, target: Path, progress: Progress) -> None:
     from pyarrow import parquet
 
-    cleaner = Cleaner(params=params, held_out=Known(cases, params.duplicates.threshold))
     rows = 0
-    with parquet.ParquetFile(folder / POSTS) as posts, replacing(folder / CLEANED) as partial:
+    with parquet.ParquetFile(path) as posts:
         total = posts.metadata.num_rows
-        with parquet.ParquetWriter(partial, cleaner.schema()) as writer:
-            batches = posts.iter_batches(CLEANED_AT_ONCE)
-            alone = total < WORTH_PROCESSES
+        batches = posts.iter_batches(CLEANED_AT_ONCE)
+        alone = total < WORTH_PROCESSES
+        with parquet.ParquetWriter(target, cleaner.schema()) as writer:
             for table in map(cleaner.clean, batches) if alone else _cleaned(batches, cleaner):
                 writer.write_table(table)
                 rows += len(table)
@@ -252,17 +250,16 @@ def _cleaned(batches: Iterator["pa.RecordBatch"], cleaner: Cleaner) -> Iterator[
 
 
 def select_rows(params: DataParams, folder: Path, progress: Progress = lambda _: None) -> None:
-    """The data set: no duplicates, no leaks, one file a split, its card and its record.
+    """The data set: one file a split, its card and its record.
 
     Raises UserError when nothing is left.
     """
-    progress("looking for duplicates and leaks")
+    progress("writing the splits")
     left_out = jsonfile.read(_LeftOut, folder / LEFT_OUT, made_by="llmops data build")
     with tempfile.TemporaryDirectory(prefix="select-", dir=folder) as name:
         work = Path(name)
-        selection = Selection(folder / CLEANED, work)
-        try:
-            selection.drop_duplicates(params)
+        with duplicates.database(work) as db:
+            selection = Selection(db, folder / CLEANED)
             dropped = left_out.dropped | {
                 reason: Dropped(rows=count, samples=samples)
                 for reason, (count, samples) in selection.dropped().items()
@@ -276,8 +273,6 @@ def select_rows(params: DataParams, folder: Path, progress: Progress = lambda _:
                     fix="widen the dates, tags or limits",
                 )
             _write(selection, params, rows, dropped, work / MADE)
-        finally:
-            selection.close()
         shutil.rmtree(folder / MADE, ignore_errors=True)
         (work / MADE).replace(folder / MADE)
 

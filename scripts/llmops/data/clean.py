@@ -49,6 +49,8 @@ class Cleaner:
             if is_near and row["reason"] is None and row["split"] != "test":
                 row["reason"] = "near a case of an eval suite"
         schema = self.schema()
+        for row in rows:
+            row["folded"] = similar.text_hash(row["answer"].lower())
         columns = [
             pa.array([row[field.name] for row in rows], field.type) for field in list(schema)[:-2]
         ]
@@ -64,7 +66,11 @@ class Cleaner:
 
     @staticmethod
     def schema() -> "pa.Schema":
-        """A cleaned row: `masked` counts personal data, word pairs and bands are the answer's."""
+        """A cleaned row.
+
+        `masked` counts personal data; `folded` is a hash of the answer in small letters, word pairs
+        and bands are the answer's as well.
+        """
         import pyarrow as pa
 
         text = pa.string()
@@ -78,6 +84,7 @@ class Cleaner:
                 "answer": text,
                 "masked": pa.int32(),
                 "reason": text,
+                "folded": pa.uint64(),
                 "word_pairs": pa.list_(pa.uint64()),
                 "bands": pa.list_(pa.uint64(), similar.BANDS),
             }

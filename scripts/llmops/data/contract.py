@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 from llmops import yamlfile
 from llmops.data.clean import CHARACTERS_PER_TOKEN
+from llmops.data.duplicates import MEMORY
 from llmops.data.params import PATH as PARAMS
 from llmops.data.params import Contract
 from llmops.data.rows import rows_of_folder
-from llmops.data.select import MEMORY
 from llmops.errors import UserError
 
 if TYPE_CHECKING:

@@ -111,9 +111,12 @@ class Known:
         return found
 
 
-@lru_cache(_WORDS_REMEMBERED)
-def _word_hash(word: str) -> int:
-    return int.from_bytes(hashlib.blake2b(word.encode(), digest_size=8).digest(), "little")
+def text_hash(text: str) -> int:
+    """64 bits, the same on every machine."""
+    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "little")
+
+
+_word_hash = lru_cache(_WORDS_REMEMBERED)(text_hash)
 
 
 def _mixed(values: Hashes) -> Hashes:
