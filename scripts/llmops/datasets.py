@@ -250,11 +250,16 @@ def differences(
     Where only base's data cannot be had, head's is described, with the reason.
     """
     found: dict[str, diff.DataDiff | str] = {}
+    moved = [
+        (path, old, new)
+        for path in sorted({*base.pointers, *head.pointers})
+        for old, new in ((base.pointers.get(path), head.pointers.get(path)),)
+        if not (old and new and old.value.output.md5 == new.value.output.md5)
+    ]
+    if not moved:  # A repository need not build data to have prompts judged.
+        return found
     params = data_params.load(workspace.root)
-    for path in sorted({*base.pointers, *head.pointers}):
-        old, new = base.pointers.get(path), head.pointers.get(path)
-        if old and new and old.value.output.md5 == new.value.output.md5:
-            continue
+    for path, old, new in moved:
         after = _rows(workspace, new)
         if isinstance(after, str):
             found[path] = after

@@ -110,7 +110,8 @@ def log() -> TrafficLog:
         bucket="gs://shop",
         endpoints=Endpoints(),
     )
-    return TrafficLog(environment, "assistant", Bucket(url="gs://shop", _google=None))  # type: ignore[arg-type]
+    bucket = Bucket(url="gs://shop", _google=None, _retry=None)  # type: ignore[arg-type]
+    return TrafficLog(environment, "assistant", bucket)
 
 
 def test_requests_are_read_with_what_they_came_to(bigquery: Any) -> None:
