@@ -6,7 +6,7 @@ BIN := $(TOOLS)/.venv/bin
 export PATH := $(BIN):$(TOOLS)/node_modules/.bin:$(PATH)
 export PYTHONPATH := $(CURDIR)/scripts
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint bench clean lock format
+.PHONY: help setup beam demo test lint bench clean lock format
 
 help: ## list the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 16
@@ -14,10 +14,13 @@ help: ## list the targets
 setup: ## install everything into .venv and node_modules (the others do it by themselves)
 	@$(PYTHON) requirements/install.py --tools "$(TOOLS)"
 
+beam: setup ## also install Apache Beam, for `llmops data build --beam`
+	@$(PYTHON) requirements/install.py --tools "$(TOOLS)" --beam
+
 demo: setup ## two pull requests, judged, merged, deployed and rolled back on this machine
 	@$(BIN)/python -m llmops.cli demo
 
-test: setup ## all tests; FAST=1 leaves out the slow ones
+test: setup $(if $(FAST),,beam) ## all tests; FAST=1 leaves out the slow ones
 	@$(BIN)/python -m pytest $(if $(FAST),-m "not slow")
 
 lint: setup ## format, rules, types, import layers, workflows
@@ -34,4 +37,4 @@ lock: setup ## pin and hash the newest packages that requirements/*.in allow
 
 clean: ## stop the local cloud and remove what set-up and runs made
 	@if test -x $(BIN)/python; then $(BIN)/python -m llmops.cli local down || true; fi
-	rm -rf .venv node_modules .llmops .mypy_cache .pytest_cache .ruff_cache .hypothesis build
+	rm -rf .venv .venv-beam node_modules .llmops .mypy_cache .pytest_cache .ruff_cache .hypothesis build

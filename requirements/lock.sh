@@ -7,6 +7,10 @@ compile() {
     --no-emit-index-url --no-annotate --custom-compile-command 'make lock' "$@"
 }
 compile runtime.in local.in dev.in -o all.txt
+# What both environments clean with: another version might clean otherwise.
+same=$(grep --only-matching --extended-regexp \
+  '^(datafog|html-to-markdown|py3langid|rensa)==[^ ]+' all.txt)
+compile beam.in --constraint <(echo "$same") -o beam.txt
 compile serving.in --constraint all.txt -o serving.txt
 compile --no-deps weights.in -o weights.txt
 compile uv.in -o uv.txt

@@ -195,9 +195,17 @@ def data_pull(base: str, head: str | None, environment: str | None, as_json: boo
 @click.option(
     "--dry-run", is_flag=True, help="Show the query and what it would read, and build nothing."
 )
+@click.option(
+    "--beam",
+    is_flag=False,
+    flag_value="",
+    metavar="[OPTIONS]",
+    help="Clean with Apache Beam: on Dataflow, in a local environment on this machine. "
+    'Pipeline options follow the environment\'s own: --beam="--max_num_workers=20".',
+)
 @_environment
 @_as_json
-def data_build(dry_run: bool, environment: str | None, as_json: bool) -> None:
+def data_build(dry_run: bool, beam: str | None, environment: str | None, as_json: bool) -> None:
     """Build data/ as params.yaml says, and write data.dvc to match.
 
     \b
@@ -210,7 +218,7 @@ def data_build(dry_run: bool, environment: str | None, as_json: bool) -> None:
     DVC runs the steps, as dvc.yaml says, and no step again whose input, code and parameters are as
     before. The same tables give the same bytes, so where nothing changed the pointer stays.
     """
-    _preparing().data_build(environment, dry_run=dry_run, as_json=as_json)
+    _preparing().data_build(environment, dry_run=dry_run, beam=beam, as_json=as_json)
 
 
 @data.command("push")

@@ -315,6 +315,8 @@ class Tools:
     """The programs that a set-up checkout has: `make setup` put them there."""
 
     node_modules: Path
+    beam: Path
+    """The Python of Apache Beam's environment; there only after `make beam`."""
     promptfoo_home: Path
     """promptfoo's own database: kept, since making it takes promptfoo seconds."""
     inherited: Mapping[str, str] = field(repr=False, compare=False, hash=False)
@@ -327,6 +329,7 @@ def tools(root: Path) -> Tools:
     base = Path(chosen).resolve() if chosen else root
     return Tools(
         node_modules=base / "node_modules",
+        beam=base / ".venv-beam" / "bin" / "python",
         promptfoo_home=home(root) / "promptfoo",
         inherited=dict(os.environ),
     )

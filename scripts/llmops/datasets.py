@@ -14,7 +14,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from llmops import config, git, jsonfile, process, wholefile, yamlfile
 from llmops.config import Environment
-from llmops.data import build, contract, diff, remote
+from llmops.data import build, contract, diff, distributed, remote
 from llmops.data import params as data_params
 from llmops.data.bigquery import BigQueryTables
 from llmops.data.objects import ObjectCache
@@ -31,6 +31,8 @@ TABLES = Path(__file__).parent / "localcloud" / "bigquery"
 WORK = "build/data"
 """Where the steps of dvc.yaml leave what they make."""
 PIPELINE, LOCK = "dvc.yaml", "dvc.lock"
+_BEAM = "LLMOPS_BEAM"
+"""What `llmops data build --beam` tells its step: an environment variable, past DVC."""
 Step = Literal["source", "retrieve", "clean", "select", "check"]
 
 
@@ -55,8 +57,12 @@ def bigquery(root: Path, environment: str | None) -> BigQueryTables | None:
     return BigQueryTables(environment=chosen, wanted=data_params.load(root).retrieve)
 
 
-def rebuild(root: Path, environment: str | None, say: Callable[[str], None]) -> Built:
+def rebuild(
+    root: Path, environment: str | None, say: Callable[[str], None], *, beam: str | None = None
+) -> Built:
     """Runs the steps that are not up to date, then writes data/ and data.dvc.
+
+    With `beam`, its pipeline options, that is what cleans.
 
     Raises what a step raised; the data and the pointer are then as they were.
     """
@@ -69,6 +75,9 @@ def rebuild(root: Path, environment: str | None, say: Callable[[str], None]) -> 
     env["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{env['PATH']}"
     if environment:
         env["LLMOPS_ENV"] = environment
+    env.pop(_BEAM, None)
+    if beam is not None:
+        env[_BEAM] = beam
     try:
         process.run(
             [sys.executable, "-m", "dvc", "repro"],
@@ -101,13 +110,31 @@ def run_step(root: Path, step: Step, say: Callable[[str], None]) -> None:
         with _source(root) as source:
             build.retrieve_posts(source, params.retrieve, folder, say)
     elif step == "clean":
-        build.clean_posts(params, folder, cases=eval_cases(root), progress=say)
+        _clean(root, params, folder, say)
     elif step == "select":
         build.select_rows(params, folder, say)
     else:
         text = (root / data_params.PATH).read_text(encoding="utf-8")
         measured = contract.check(folder / build.MADE, params.contract, text)
         jsonfile.dump(measured, folder / "contract.json")
+
+
+def _clean(
+    root: Path, params: data_params.DataParams, folder: Path, say: Callable[[str], None]
+) -> None:
+    cases, options = eval_cases(root), os.environ.get(_BEAM)
+    if options is None:
+        build.clean_posts(params, folder, cases=cases, progress=say)
+        return
+    distributed.clean_posts(
+        params,
+        folder,
+        cases=cases,
+        environment=config.source(root),
+        tools=config.tools(root),
+        options=options,
+        progress=say,
+    )
 
 
 @dataclass

@@ -93,7 +93,7 @@ def data_propose(environment: str | None, *, as_json: bool) -> None:
     print(json.dumps({"done": done}) if as_json else "\n".join(done))
 
 
-def data_build(environment: str | None, *, dry_run: bool, as_json: bool) -> None:
+def data_build(environment: str | None, *, dry_run: bool, beam: str | None, as_json: bool) -> None:
     """Builds data/ and its pointer, or shows what retrieving would take."""
     from llmops.data import params, retrieve
     from llmops.datasets import bigquery, rebuild
@@ -110,7 +110,7 @@ def data_build(environment: str | None, *, dry_run: bool, as_json: bool) -> None
             print(sql)
             print(f"-- reads {estimate.words()}" if estimate else "-- DuckDB: it costs nothing")
         return
-    written = rebuild(root, environment, lambda text: progress.say(text, quiet=as_json))
+    written = rebuild(root, environment, lambda text: progress.say(text, quiet=as_json), beam=beam)
     rows, dropped = written.dataset.rows, written.dataset.dropped
     if as_json:
         reasons = {reason: asdict(each) for reason, each in dropped.items()}

@@ -2,6 +2,7 @@
 
 import logging
 import shlex
+import signal
 import subprocess
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -9,6 +10,8 @@ from pathlib import Path
 from llmops.errors import MachineryError
 
 _LAST_LINES = 15
+_GRACE_SECONDS = 10.0
+"""What a program that is stopped has for cleaning up, such as a job that it started elsewhere."""
 _log = logging.getLogger(__name__)
 
 
@@ -49,10 +52,18 @@ def run(
                 if on_line:
                     on_line(line.rstrip())
         except BaseException:
-            started.kill()
+            _stop(started)
             raise
     if started.returncode not in accepted:
         tail = "\n    ".join(line.rstrip() for line in lines[-_LAST_LINES:])
         message = f"{shown} ended with code {started.returncode}:\n    {tail}"
         raise MachineryError(message, fix=fix)
     return "".join(lines)
+
+
+def _stop(program: "subprocess.Popen[str]") -> None:
+    program.send_signal(signal.SIGINT)
+    try:
+        program.wait(_GRACE_SECONDS)
+    except subprocess.TimeoutExpired:
+        program.kill()

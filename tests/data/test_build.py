@@ -194,7 +194,7 @@ def test_neither_the_order_of_the_rows_nor_the_number_of_batches_changes_a_byte(
     shuffle(questions)
     shuffle(answers)
     # Several batches: cleaned in processes of their own.
-    monkeypatch.setattr("llmops.data.build.CLEANED_AT_ONCE", 700)
+    monkeypatch.setattr("llmops.data.build.AT_ONCE", 700)
     monkeypatch.setattr("llmops.data.build.WORTH_PROCESSES", 0)
     with datasets.dataset(PROJECT) as again:
         assert files(again) == files(shipped)

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from llmops import jsonfile
 from llmops.data import card, duplicates, retrieve
 from llmops.data.card import Dropped
-from llmops.data.clean import Cleaner
+from llmops.data.clean import AT_ONCE, Cleaner
 from llmops.data.params import PATH as PARAMS
 from llmops.data.params import DataParams, Retrieval
 from llmops.data.select import Selection
@@ -39,8 +39,6 @@ CLEANED = "cleaned.parquet"
 MADE = "made"
 CARD, RECORD = "README.md", "build.json"
 
-CLEANED_AT_ONCE = 2_500
-"""Posts: what one process cleans before it hands over."""
 WORTH_PROCESSES = 20_000
 """Posts: fewer are cleaned before other processes have started."""
 
@@ -222,7 +220,7 @@ def _clean(path: Path, cleaner: Cleaner, target: Path, progress: Progress) -> No
     rows = 0
     with parquet.ParquetFile(path) as posts:
         total = posts.metadata.num_rows
-        batches = posts.iter_batches(CLEANED_AT_ONCE)
+        batches = posts.iter_batches(AT_ONCE)
         alone = total < WORTH_PROCESSES
         with parquet.ParquetWriter(target, cleaner.schema()) as writer:
             for table in map(cleaner.clean, batches) if alone else _cleaned(batches, cleaner):

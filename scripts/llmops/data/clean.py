@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 CHARACTERS_PER_TOKEN = 4
 """As Google's documentation counts for Gemini (https://ai.google.dev/gemini-api/docs/tokens)."""
 
+AT_ONCE = 2_500
+"""Posts: what one process cleans before it hands over."""
+
 _CLOSING = "*_`\"')]"
 _ENDS = (".", "!", "?")
 _HARMFUL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ufffd]")
