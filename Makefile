@@ -20,8 +20,9 @@ beam: setup ## also install Apache Beam, for `llmops data build --beam`
 demo: setup ## two pull requests, judged, merged, deployed and rolled back on this machine
 	@$(BIN)/python -m llmops.cli demo
 
+# Most of a slow test is waiting, and a file's tests share what they started: a process for each file.
 test: setup $(if $(FAST),,beam) ## all tests; FAST=1 leaves out the slow ones
-	@$(BIN)/python -m pytest $(if $(FAST),-m "not slow")
+	@$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile $(if $(FAST),-m "not slow")
 
 lint: setup ## format, rules, types, import layers, workflows
 	@requirements/lint.sh
