@@ -2,10 +2,12 @@
 
 import json
 import re
+from pathlib import Path
 
 import pytest
 
-from tests.repository import MODEL, PROMPT, SUITE, Repository
+from tests.repository import MODEL, PROMPT, SUITE, Repository, copy_of_project
+from tests.services import PROJECT
 
 
 def plan(repository: Repository, *args: str) -> dict:
@@ -188,3 +190,21 @@ def test_a_person_reads_a_plan(repository: Repository) -> None:
     assert ran.code == 0
     assert re.search(r"prompt\s+changed\s+prompts/answer.prompt.yml\s+assistant", ran.out)
     assert "What a merge does" in ran.out
+
+
+def test_data_that_was_built_from_something_else_is_noted(tmp_path: Path) -> None:
+    project = copy_of_project(tmp_path / "project", PROJECT)
+    assert plan(project)["notes"] == []
+
+    project.replace("params.yaml", "words: [4, 40]", "words: [5, 40]")
+    project.replace("evals/quality.yaml", "tests:", "# Hard ones.\ntests:")
+    project.replace("scripts/llmops/data/text.py", "_ABBREVIATIONS = (", "_ABBREVIATIONS = ( ")
+
+    (note,) = plan(project)["notes"]
+    assert "changed: params.yaml: data.clean, evals, scripts/llmops/data/text.py." in note
+    assert "llmops data build" in note
+
+    project.write("dvc.lock", "<<<<<<< HEAD\n:")
+    ran = project.llmops("plan")
+    assert ran.code == 2
+    assert "dvc.lock: no YAML" in ran.err

@@ -30,7 +30,7 @@ TABLES = Path(__file__).parent / "localcloud" / "bigquery"
 """Where the shipped tables lie: they stand for bigquery-public-data.stackoverflow."""
 WORK = "build/data"
 """Where the steps of dvc.yaml leave what they make."""
-PIPELINE, LOCK = "dvc.yaml", "dvc.lock"
+PIPELINE = "dvc.yaml"
 _BEAM = "LLMOPS_BEAM"
 """What `llmops data build --beam` tells its step: an environment variable, past DVC."""
 Step = Literal["source", "retrieve", "clean", "select", "check"]

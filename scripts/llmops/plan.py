@@ -64,6 +64,8 @@ class AtHand:
     head_rows: Rows
     is_cached: Callable[[str], bool] = lambda _key: False
     """Whether the answer with this key is at hand."""
+    outdated: tuple[str, ...] = ()
+    """What has changed since the data was built from it."""
 
 
 def make_plan(base: Desired, head: Desired, environment: str, at_hand: AtHand) -> Plan:
@@ -98,7 +100,7 @@ def make_plan(base: Desired, head: Desired, environment: str, at_hand: AtHand) -
         unchanged_suites=tuple(unchanged),
         data_needed=tuple(sorted(needed)),
         merge=tuple(_merge_sentences(base, head, environment)),
-        notes=tuple(_notes(head, changes)),
+        notes=(*_notes(head, changes), *_outdated(at_hand.outdated)),
     )
 
 
@@ -322,3 +324,11 @@ def _notes(head: Desired, changes: tuple[ResourceChange, ...]) -> Iterator[str]:
             yield f"{change.path} is used by no application: nothing evaluates it."
         if change.kind is ResourceKind.SUITE and change.path not in suites:
             yield f"{change.path} is named by no application: nothing runs it."
+
+
+def _outdated(changed: tuple[str, ...]) -> Iterator[str]:
+    if changed:
+        yield (
+            f"the data was built before these changed: {', '.join(changed)}. "
+            "To build it anew: llmops data build"
+        )

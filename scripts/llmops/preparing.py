@@ -66,7 +66,8 @@ def _push(
 
 def data_propose(environment: str | None, *, as_json: bool) -> None:
     """Shares what was built, and has one pull request at GitHub move the pointer to it."""
-    from llmops.datasets import LOCK, cache, card, pointer_of
+    from llmops.data import lock
+    from llmops.datasets import cache, card, pointer_of
     from llmops.report import proposal
     from llmops.resources import Reader
 
@@ -87,7 +88,7 @@ def data_propose(environment: str | None, *, as_json: bool) -> None:
         url = proposal.clone_url(github)
         # The content first: a pointer to what nobody can have is worth nothing.
         _push(root, found, environment)
-        commit = git.commit_files(root, (found.path, LOCK), wanted.title)
+        commit = git.commit_files(root, (found.path, lock.PATH), wanted.title)
         git.push(root, url, commit, proposal.BRANCH, github.token)
         done = proposal.publish(wanted, github, base)
     print(json.dumps({"done": done}) if as_json else "\n".join(done))

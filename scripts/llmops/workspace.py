@@ -8,7 +8,7 @@ from pathlib import Path
 from llmops import config, git
 from llmops.bucket import connect
 from llmops.config import Environment, Tools
-from llmops.data import remote
+from llmops.data import lock, remote
 from llmops.data.objects import ObjectCache, row_counts, suite_cases
 from llmops.errors import UserError
 from llmops.evals.run import Caches, Shell
@@ -93,9 +93,26 @@ def plan_between(workspace: Workspace, base: Revision, head: Revision) -> Planne
             base_rows=_rows(desired_base, workspace.objects),
             head_rows=_rows(desired_head, workspace.objects),
             is_cached=workspace.caches.answers.holds,
+            outdated=_outdated(workspace.root, head),
         ),
     )
     return Planned(plan=plan, base=desired_base, head=desired_head, cases=cases)
+
+
+def _outdated(root: Path, head: Revision) -> tuple[str, ...]:
+    """What the data was built from and has changed since, as far as git has it."""
+    listed = git.list_files(root, head)
+    if lock.PATH not in listed:
+        return ()
+    text = git.read_blobs(root, [listed[lock.PATH]])[listed[lock.PATH]]
+    read = lock.inputs(text)
+    wanted = {
+        path: oid
+        for path, oid in listed.items()
+        if path in read or any(path.startswith(f"{folder}/") for folder in read)
+    }
+    blobs = git.read_blobs(root, wanted.values())
+    return tuple(lock.outdated(text, {path: blobs[oid] for path, oid in wanted.items()}))
 
 
 def revisions(workspace: Workspace, base: str, head: str | None) -> tuple[Revision, Revision]:

@@ -3,10 +3,12 @@
 import hashlib
 import json
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 import yaml
 
-from llmops.data.build import Dataset
+if TYPE_CHECKING:
+    from llmops.data.build import Dataset
 
 PATH = "data.dvc"
 FOLDER = "data"
@@ -20,13 +22,14 @@ def directory_md5(md5s: Mapping[str, str]) -> str:
 def directory_object(md5s: Mapping[str, str]) -> bytes:
     """What DVC keeps for a directory (dvc_data.hashfile.tree.Tree.as_bytes).
 
-    `md5s`: file name -> the MD5 of its content.
+    `md5s`: path within the directory -> the MD5 of its content.
     """
-    entries = [{"md5": md5, "relpath": name} for name, md5 in sorted(md5s.items())]
+    ordered = sorted(md5s.items(), key=lambda item: item[0].split("/"))
+    entries = [{"md5": md5, "relpath": name} for name, md5 in ordered]
     return json.dumps(entries, sort_keys=True).encode()
 
 
-def pointer(dataset: Dataset) -> str:
+def pointer(dataset: "Dataset") -> str:
     """The text of `data.dvc`: what DVC would write, and beside it what a reviewer asks first."""
     lines = [
         "outs:",
