@@ -20,9 +20,10 @@ beam: setup ## also install Apache Beam, for `llmops data build --beam`
 demo: setup ## two pull requests, judged, merged, deployed and rolled back on this machine
 	@$(BIN)/python -m llmops.cli demo
 
-# Most of a slow test is waiting, and a file's tests share what they started: a process for each file.
+# Most of a slow test is waiting: two files at once. What a file's tests share is started once.
 test: setup $(if $(FAST),,beam) ## all tests; FAST=1 leaves out the slow ones
-	@$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile $(if $(FAST),-m "not slow")
+	@$(BIN)/python -m pytest -n 2 --dist loadfile -m "not alone $(if $(FAST),and not slow)"
+	@$(if $(FAST),,$(BIN)/python -m pytest -m alone)
 
 lint: setup ## format, rules, types, import layers, workflows
 	@requirements/lint.sh

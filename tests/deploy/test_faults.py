@@ -92,18 +92,21 @@ def test_an_endpoint_that_is_deleted_behind_our_back_ends_the_rollout_or_is_made
     cloud.change("otherwise")
     process = cloud.start("deploy")
     until(lambda: len(cloud.live().get("deployedModels", [])) == 2)
-    live = cloud.live()
-    httpx.patch(cloud.endpoint, params={"updateMask": "trafficSplit"}, json={"trafficSplit": {}})
-    for each in live["deployedModels"]:
-        body = {"deployedModelId": each["id"]}
-        httpx.post(f"{cloud.endpoint}:undeployModel", json=body).raise_for_status()
-    until(lambda: httpx.delete(cloud.endpoint).status_code == 200)
+    until(lambda: emptied_and_deleted(cloud))
     said, _ = process.communicate(timeout=120)
 
     # While it was being emptied a smoke case may have found it without traffic: then it is over.
     assert process.returncode == 0 or "rolled back: " in said, said
     assert cloud.deploy("--retry")["ending"] in ("promoted", "unchanged")
     assert cloud.status()["state"] == "in sync"
+
+
+def emptied_and_deleted(cloud: Cloud) -> bool:
+    """Tries to; a rollout that goes on meanwhile may deploy again what was just undeployed."""
+    httpx.patch(cloud.endpoint, params={"updateMask": "trafficSplit"}, json={"trafficSplit": {}})
+    for each in cloud.live().get("deployedModels", []):
+        httpx.post(f"{cloud.endpoint}:undeployModel", json={"deployedModelId": each["id"]})
+    return httpx.delete(cloud.endpoint).status_code == 200
 
 
 def test_an_expired_token_is_named(cloud: Cloud) -> None:

@@ -16,7 +16,7 @@ from llmops.report.proposal import BRANCH
 from tests.repository import Repository, copy_of_project
 from tests.services import PROJECT
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.alone]
 SIGNED_IN = {
     "LLMOPS_ENVIRONMENTS": "staging production",
     "LLMOPS_LOCAL": "1",

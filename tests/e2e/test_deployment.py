@@ -15,7 +15,7 @@ from llmops.vertex.live import numeric_id
 from tests.conftest import PROJECT
 from tests.repository import Repository
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.alone]
 
 SETTINGS = """\
 default: local

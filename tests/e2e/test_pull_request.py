@@ -16,7 +16,7 @@ from llmops.localcloud.demo.act import act_command
 from tests.conftest import PROJECT
 from tests.repository import Repository
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.alone]
 
 NAME = "acme/shop"
 

@@ -16,7 +16,7 @@ from google.oauth2.credentials import Credentials
 from tests.conftest import PROJECT
 from tests.repository import Repository
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.alone]
 
 MODEL = "smollm2-135m-instruct"
 

@@ -25,7 +25,10 @@ def github(tmp_path: Path) -> Iterator[str]:
 
 @pytest.fixture
 def client(github: str) -> Iterator[Github]:
-    with Github(base_url=github, auth=Auth.Token("any"), retry=None) as made:
+    # Without the pause that it makes between writes to be kind to the real one.
+    with Github(
+        base_url=github, auth=Auth.Token("any"), retry=None, seconds_between_writes=None
+    ) as made:
         yield made
 
 
