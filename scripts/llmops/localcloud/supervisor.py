@@ -87,20 +87,22 @@ class Supervisor:
     def down(self) -> list[str]:
         """Stops what is running: asks, then insists. Returns the names of what was stopped."""
         with self._locked():
-            stopped = []
+            running = []
             for service in self._services:
                 entry = self._remembered(service.name)
                 process = None if entry is None else _process(entry)
-                if entry is None or process is None:
-                    continue
-                process.terminate()
-                try:
-                    process.wait(_STOPPED_WITHIN_SECONDS)
-                except psutil.TimeoutExpired:
+                if entry is not None and process is not None:
+                    process.terminate()
+                    running.append((service.name, entry, process))
+            deadline = time.monotonic() + _STOPPED_WITHIN_SECONDS
+            for name, entry, process in running:
+                # Not `process.wait()`: some machines leave what has ended in the table for seconds.
+                while _process(entry) is not None and time.monotonic() < deadline:
+                    time.sleep(_POLL_SECONDS)
+                with contextlib.suppress(psutil.NoSuchProcess):
                     process.kill()
-                self._remember(service.name, _replaced(entry, stopped=True))
-                stopped.append(service.name)
-            return stopped
+                self._remember(name, _replaced(entry, stopped=True))
+            return [name for name, _, _ in running]
 
     def status(self) -> list[ServiceStatus]:
         """How each service is now."""
