@@ -203,6 +203,10 @@ def test_data_that_was_built_from_something_else_is_noted(tmp_path: Path) -> Non
     (note,) = plan(project)["notes"]
     assert "changed: params.yaml: data.clean, evals, scripts/llmops/data/text.py." in note
     assert "llmops data build" in note
+    assert f"note: {note}" in " ".join(project.llmops("plan").out.split())
+    assert project.llmops("pr").code == 0
+    comment = (project.root / ".llmops/run/report/comment.md").read_text(encoding="utf-8")
+    assert "**Note:** the data was built before these changed: params.yaml" in comment
 
     project.write("dvc.lock", "<<<<<<< HEAD\n:")
     ran = project.llmops("plan")

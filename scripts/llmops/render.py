@@ -28,7 +28,13 @@ def show_plan(plan: Plan, console: Console) -> None:
     console.print(f"Plan for {plan.environment}: {plan.base} -> {plan.head}", highlight=False)
     if not plan.changes:
         console.print("\nNothing changes in meaning: nothing to evaluate, a merge deploys nothing.")
-        return
+    else:
+        _show_changes(plan, console)
+    for note in plan.notes:
+        console.print(f"note: {note}", highlight=False, markup=False)
+
+
+def _show_changes(plan: Plan, console: Console) -> None:
     console.print()
     console.print(
         table(
@@ -58,8 +64,6 @@ def show_plan(plan: Plan, console: Console) -> None:
         console.print("\n[bold]What a merge does[/bold]")
         for sentence in plan.merge:
             console.print(f"  {sentence}", highlight=False, markup=False)
-    for note in plan.notes:
-        console.print(f"note: {note}", highlight=False, markup=False)
 
 
 def show_comparison(comparison: Comparison, console: Console) -> None:

@@ -116,7 +116,7 @@ def _assemble(
     if comparison is not None:
         parts += [_table(suite) for suite in comparison.suites]
         parts += list(_evidence(comparison, cases, width))
-    parts += [data.strip(), _changes(plan.changes, width), _merge(plan)]
+    parts += [data.strip(), _changes(plan.changes, width), _merge(plan), _notes(plan)]
     if comparison is not None:
         parts += [_cost(comparison), _uncertainty(comparison)]
     parts += [_footer(context), MARKER]
@@ -220,6 +220,10 @@ def _merge(plan: Plan) -> str:
     if not plan.merge:
         return "**What a merge does:** no release changes."
     return "**What a merge does**\n\n" + "\n".join(f"- {as_words(each)}" for each in plan.merge)
+
+
+def _notes(plan: Plan) -> str:
+    return "\n".join(f"> **Note:** {as_words(note)}\n" for note in plan.notes).strip()
 
 
 def _cost(comparison: Comparison) -> str:
