@@ -29,10 +29,11 @@ def test_a_checkout_that_is_not_set_up_is_named(tmp_path: Path) -> None:
     for name in ("requirements", "pyproject.toml", "package.json", "package-lock.json"):
         (tmp_path / name).symlink_to(PROJECT / name)
 
-    done = install("--tools", str(tmp_path))
+    for options, target in (((), "setup"), (("--beam",), "beam")):
+        done = install("--tools", str(tmp_path), *options)
 
-    assert done.returncode == 1
-    assert f"{tmp_path} is not set up: run `make setup` there" in done.stderr
+        assert done.returncode == 1
+        assert f"{tmp_path} is not set up: run `make {target}` there" in done.stderr
 
 
 def copy_of_the_program(folder: Path) -> Path:
