@@ -519,7 +519,7 @@ def main() -> NoReturn:
         sys.exit(ExitCode.INVALID)
     except (KeyboardInterrupt, click.Abort):
         print(
-            "\ninterrupted: answers that were given are kept, run it again to go on",
+            "\ninterrupted: what was done so far is kept, run it again to go on",
             file=sys.stderr,
         )
         sys.exit(ExitCode.INTERRUPTED)
