@@ -206,11 +206,11 @@ def _needs_cloud(workspace: "Workspace", planned: "Planned") -> bool:
     asked = any(
         e.model_calls is None or e.cached_calls < e.model_calls for e in planned.plan.evaluations
     )
-    missing = any(
-        not workspace.objects.holds(planned.head.pointers[p].value)
-        for p in planned.plan.data_needed
-    )
-    return asked or missing
+    from llmops.datasets import moved
+
+    needed = [planned.head.pointers[path] for path in planned.plan.data_needed]
+    compared = [side for _, *sides in moved(planned.base, planned.head) for side in sides if side]
+    return asked or not all(workspace.objects.holds(each.value) for each in needed + compared)
 
 
 def _note_if_behind(workspace: "Workspace", base: str) -> None:

@@ -23,6 +23,7 @@ from llmops.data.retrieve import LocalTables
 from llmops.data.rows import Row, read_rows
 from llmops.errors import ExitCode, LlmopsError, MachineryError, UserError
 from llmops.formats import DataPointer
+from llmops.git import Revision
 from llmops.resources import Desired, Reader, Resource
 from llmops.workspace import Workspace, pull_pointers
 
@@ -183,18 +184,29 @@ def _source(root: Path) -> Iterator[build.Source]:
 
 
 @contextmanager
-def dataset(root: Path, source: build.Source | None = None) -> Iterator[build.Dataset]:
+def dataset(
+    root: Path, source: build.Source | None = None, *, revision: Revision | None = None
+) -> Iterator[build.Dataset]:
     """The data that a source gives, else the shipped tables, apart from DVC's pipeline.
 
-    Its folder is gone afterwards.
+    With the parameters and cases of a revision, else of the working tree. Its folder is gone
+    afterwards.
     """
+    revision = revision or git.working_tree(root)
     home = config.home(root)
     home.mkdir(parents=True, exist_ok=True)
     with ExitStack() as stack:
         name = stack.enter_context(tempfile.TemporaryDirectory(prefix="data-", dir=home))
         tables = source or stack.enter_context(closing(LocalTables(TABLES)))
-        params = data_params.load(root)
-        yield build.build(tables, params, Path(name) / "made", cases=eval_cases(root))
+        cases = eval_cases(root, revision)
+        yield build.build(tables, _params_at(root, revision), Path(name) / "made", cases=cases)
+
+
+def _params_at(root: Path, revision: Revision) -> data_params.DataParams:
+    oid = git.list_files(root, revision).get(data_params.PATH)
+    if oid is None:
+        raise UserError(f"this file is missing at {revision.label}", path=data_params.PATH)
+    return data_params.parse(git.read_blobs(root, [oid])[oid].decode("utf-8", "replace"))
 
 
 def cache(root: Path) -> ObjectCache:
@@ -211,9 +223,9 @@ def keep(made: build.Dataset, objects: ObjectCache) -> None:
         partial.write_bytes(directory_object(made.md5s))
 
 
-def eval_cases(root: Path) -> list[str]:
-    """What the eval suites ask and expect: training must not come near it."""
-    suites = Reader(root).read(git.working_tree(root)).suites.values()
+def eval_cases(root: Path, revision: Revision | None = None) -> list[str]:
+    """What the eval suites ask and expect, now or at a revision: training must not come near it."""
+    suites = Reader(root).read(revision or git.working_tree(root)).suites.values()
     return [
         text
         for suite in suites
@@ -269,6 +281,19 @@ def _file_of(found: Resource[DataPointer], objects: ObjectCache, name: str) -> s
     return ((objects.read(md5) if md5 else None) or b"").decode("utf-8")
 
 
+Side = Resource[DataPointer] | None
+
+
+def moved(base: Desired, head: Desired) -> list[tuple[str, Side, Side]]:
+    """The pointers that name other data at head than at base: path, base's, head's."""
+    return [
+        (path, old, new)
+        for path in sorted({*base.pointers, *head.pointers})
+        for old, new in ((base.pointers.get(path), head.pointers.get(path)),)
+        if not (old and new and old.value.output.md5 == new.value.output.md5)
+    ]
+
+
 def differences(
     workspace: Workspace, base: Desired, head: Desired
 ) -> dict[str, diff.DataDiff | str]:
@@ -277,16 +302,11 @@ def differences(
     Where only base's data cannot be had, head's is described, with the reason.
     """
     found: dict[str, diff.DataDiff | str] = {}
-    moved = [
-        (path, old, new)
-        for path in sorted({*base.pointers, *head.pointers})
-        for old, new in ((base.pointers.get(path), head.pointers.get(path)),)
-        if not (old and new and old.value.output.md5 == new.value.output.md5)
-    ]
-    if not moved:  # A repository need not build data to have prompts judged.
+    between = moved(base, head)
+    if not between:  # A repository need not build data to have prompts judged.
         return found
     params = data_params.load(workspace.root)
-    for path, old, new in moved:
+    for path, old, new in between:
         after = _rows(workspace, new)
         if isinstance(after, str):
             found[path] = after
@@ -320,7 +340,7 @@ def _tuned_on(desired: Desired, path: str) -> list[diff.TunedOn]:
     return sorted(tuned or found, key=lambda each: (each.application, each.model))
 
 
-def _rows(workspace: Workspace, side: Resource[DataPointer] | None) -> dict[str, Row] | str:
+def _rows(workspace: Workspace, side: Side) -> dict[str, Row] | str:
     """What the pointer names, pulled where it is not at hand; or why it cannot be had."""
     if side is None:
         return {}

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import time
 from collections.abc import Iterator
@@ -14,7 +15,7 @@ from google.genai import errors
 from google.oauth2.credentials import Credentials
 
 from tests.conftest import PROJECT
-from tests.repository import Repository
+from tests.repository import Repository, copy_of_project
 
 pytestmark = [pytest.mark.slow, pytest.mark.alone]
 
@@ -122,3 +123,26 @@ def test_an_answer_is_the_same_whatever_runs_beside_it(up: dict[str, str]) -> No
     with ThreadPoolExecutor(8) as pool:
         together = list(pool.map(ask, names))
     assert together == alone
+
+
+def test_a_fresh_bucket_has_the_data_of_both_sides_of_a_branch(tmp_path: Path) -> None:
+    project = copy_of_project(tmp_path / "project", PROJECT)
+    env = {"LLMOPS_TOOLS": str(PROJECT), "PATH": f"{PROJECT}/.venv/bin:{os.environ['PATH']}"}
+    project.git("switch", "--quiet", "--create", "change")
+    project.replace("params.yaml", "words: [4, 40]", "words: [4, 30]")
+    built = project.llmops("data", "build", env=env)
+    assert built.code == 0, built.err
+    project.commit("shorter answers")
+    # As on another machine, which has nothing but what git has.
+    shutil.rmtree(project.root / ".llmops")
+    try:
+        ran = project.llmops("local", "up", env=env)
+        assert ran.code == 0, ran.err
+        said = project.llmops("data", "diff", "--json", env=env)
+        assert said.code == 0, said.err
+        different = json.loads(said.out)["data.dvc"]
+        assert not different["without_base"]
+        before, after = different["rows"]["train"]
+        assert before > after > 4000
+    finally:
+        project.llmops("local", "down", env=env)

@@ -136,4 +136,9 @@ def load(root: Path) -> DataParams:
         text = (root / PATH).read_text(encoding="utf-8")
     except FileNotFoundError:
         raise UserError("this file is missing", path=PATH, fix=f"git checkout {PATH}") from None
+    return parse(text)
+
+
+def parse(text: str) -> DataParams:
+    """The parameters in a text of params.yaml. Raises UserError with the line of what is wrong."""
     return yamlfile.parse(text, PATH, _Params).data
