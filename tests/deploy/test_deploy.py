@@ -1,10 +1,14 @@
 """What a merge does to Vertex AI, seen by whoever asks the endpoint."""
 
 import json
+import os
 import signal
+import subprocess
+import time
 
 import httpx
 import pytest
+from llmops.deploy.lock import Holder
 from llmops.localcloud import storage
 
 from tests.deploy.conftest import Cloud, load, until
@@ -189,6 +193,20 @@ def test_killed_after_every_step_it_ends_the_same(cloud: Cloud) -> None:
     assert cloud.status()["state"] == "in sync"
     assert len(cloud.versions()) == 2
     assert [each["share"] for each in _shares(cloud)] == [100]
+
+
+def test_the_lock_of_one_that_was_killed_after_its_last_step_is_taken_away(cloud: Cloud) -> None:
+    cloud.deploy()
+    gone = subprocess.Popen(["true"])
+    gone.wait()
+    killed = Holder.this("").name.replace(str(os.getpid()), str(gone.pid), 1)
+    until_then = {"lock": killed, "lock-until": str(int(time.time()) + 200)}
+    labels = {"labels": {**cloud.live()["labels"], **until_then}}
+    httpx.patch(cloud.endpoint, params={"updateMask": "labels"}, json=labels).raise_for_status()
+    assert cloud.status()["state"] == "rolling out"
+
+    assert cloud.deploy()["ending"] == "unchanged"
+    assert cloud.status()["state"] == "in sync"
 
 
 def test_of_two_deploys_at_once_the_second_waits_or_refuses(cloud: Cloud) -> None:

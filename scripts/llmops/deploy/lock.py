@@ -81,6 +81,7 @@ def hold(
 
 
 def release(clients: Clients, live: Live, holder: Holder) -> None:
-    """Gives the lock back, if it is still ours."""
-    if live.label(Labels.LOCK) == holder.name:
+    """Gives the lock back, if it is ours, or of one that was killed after its last step."""
+    other = live.label(Labels.LOCK)
+    if other and (other == holder.name or holder.is_dead(other)):
         change_endpoint(clients, live, labels={Labels.LOCK: None, Labels.LOCK_UNTIL: None})
